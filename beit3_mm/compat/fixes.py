@@ -1,0 +1,36 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""What is changed in modules of the hosts, one function each."""
+
+from types import ModuleType
+
+
+def add_config_packages(module: ModuleType) -> None:
+    """Makes `beit3_mm::` and `mmseg::` work in `_base_`.
+
+    mmengine asks for a distribution of the name in this table first and for
+    a module of that name second, and looks for `.mim/configs` beside the
+    file it finds.
+
+    Args:
+        module: `mmengine.config.utils`.
+    """
+    # No distribution has the name of a submodule, so that the folder of the
+    # *imported* beit3_mm is found, not that of another clone or wheel that
+    # the environment holds as well.
+    module.MODULE2PACKAGE['beit3_mm'] = 'beit3_mm.registry'
+    # The fork's distribution is not called mmsegmentation; its module is
+    # called mmseg, as the original's is.
+    module.MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def disable_multimodal(module: ModuleType) -> None:
+    """Keeps `import mmpretrain.models` alive beside transformers 5.
+
+    mmpretrain's multimodal models do not import with it; beside transformers
+    4 they do, and stay as they are.
+
+    Args:
+        module: `mmpretrain.utils.dependency`.
+    """
+    if module.satisfy_requirement('transformers>=5'):
+        module.WITH_MULTIMODAL = False

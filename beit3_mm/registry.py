@@ -1,0 +1,45 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Child registries of mmengine's, scope `beit3_mm`.
+
+A registry imports the modules in `locations` when a type is first looked up,
+so that importing `beit3_mm` imports no model.
+"""
+
+from importlib.util import find_spec
+
+from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
+from mmengine.registry import DATASETS as _DATASETS
+from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import MODELS as _MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS,
+)
+from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope='beit3_mm',
+        locations=[f'beit3_mm.{location}' for location in locations],
+    )
+
+
+# What builds on mmdet is there for those who have it.
+_DETECTION = find_spec('mmdet') is not None
+
+MODELS = _child(
+    _MODELS,
+    'models.backbones',
+    'models.necks',
+    *['models.detection'] * _DETECTION,
+)
+TRANSFORMS = _child(_TRANSFORMS, 'datasets.transforms')
+DATASETS = _child(_DATASETS, 'datasets', *['datasets.coco'] * _DETECTION)
+DATA_SAMPLERS = _child(_DATA_SAMPLERS, 'datasets.samplers')
+HOOKS = _child(_HOOKS, 'engine')
+OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')

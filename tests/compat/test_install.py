@@ -1,0 +1,140 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from beit3_mm import compat
+from beit3_mm.compat import fixes
+
+HIDE_HOSTS = """
+import sys
+
+HOSTS = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
+
+class Hidden:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in HOSTS:
+            return None
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hidden(finder) for finder in sys.meta_path]
+"""
+
+
+def test_importing_the_package_imports_no_host_and_no_model(run_python):
+    loaded = run_python(
+        'import sys, beit3_mm\nprint(*sys.modules, sep="\\n")'
+    ).split()
+    assert 'beit3_mm.compat' in loaded
+    for name in ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'):
+        assert name not in loaded
+    assert 'beit3_mm.models' not in loaded
+    assert 'beit3_mm.registry' not in loaded
+
+
+def test_the_package_imports_without_hosts(run_python):
+    printed = run_python(
+        HIDE_HOSTS + 'import beit3_mm, beit3_mm.layers, beit3_mm.ops\n'
+        'try:\n'
+        "    beit3_mm.compat.require_hosts('mmengine', 'mmseg')\n"
+        'except ImportError as error:\n'
+        '    print(error)\n'
+    )
+    assert printed.startswith('Hosts not installed: mmengine, mmseg.')
+    assert "pip install 'beit3_mm[hosts]'" in printed
+    assert 'pip install mmengine mmsegmentation' in printed
+
+
+def test_require_hosts_accepts_installed_hosts_and_refuses_others():
+    compat.require_hosts('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
+    with pytest.raises(ValueError, match='mmpose'):
+        compat.require_hosts('mmpose')
+
+
+def test_installing_again_changes_nothing():
+    before = list(sys.meta_path)
+    compat.install()
+    assert sys.meta_path == before
+
+
+def test_stand_in_serves_mmcv_without_compiled_ops(run_python, write_files):
+    folder = write_files({'mmcv/__init__.py': ''})
+    printed = run_python(
+        'import beit3_mm, mmcv._ext as ext\nprint(ext.__name__, ext.__file__)',
+        folder,
+    )
+    name, file = printed.split()
+    assert name == 'mmcv._ext'
+    assert file.endswith('mmcv_ext.py')
+
+
+def test_compiled_ops_keep_their_place(run_python, write_files):
+    folder = write_files(
+        {'mmcv/__init__.py': '', 'mmcv/_ext.py': "nms = 'compiled'"}
+    )
+    printed = run_python(
+        'import beit3_mm, mmcv._ext\nprint(mmcv._ext.nms)', folder
+    )
+    assert printed == 'compiled'
+
+
+def test_compiled_ops_that_do_not_load_are_reported(run_python, write_files):
+    folder = write_files(
+        {
+            'mmcv/__init__.py': '',
+            'mmcv/_ext.py': "raise ImportError('undefined symbol: x')",
+        }
+    )
+    printed = run_python(
+        'import beit3_mm\n'
+        'try:\n'
+        '    import mmcv._ext\n'
+        'except ImportError as error:\n'
+        '    print(error)\n',
+        folder,
+    )
+    assert printed == 'undefined symbol: x'
+
+
+@pytest.mark.parametrize('first', ['beit3_mm', 'mmpretrain.utils.dependency'])
+def test_mmpretrain_is_mended_in_either_order(run_python, write_files, first):
+    folder = write_files(
+        {
+            'mmpretrain/__init__.py': '',
+            'mmpretrain/utils/__init__.py': '',
+            'mmpretrain/utils/dependency.py': (
+                'WITH_MULTIMODAL = True\n'
+                'def satisfy_requirement(dep):\n'
+                "    return dep == 'transformers>=5'\n"
+            ),
+        }
+    )
+    printed = run_python(
+        f'import {first}, beit3_mm\n'
+        'from mmpretrain.utils.dependency import WITH_MULTIMODAL\n'
+        'print(WITH_MULTIMODAL)',
+        folder,
+    )
+    assert printed == 'False'
+
+
+def test_multimodal_models_stay_beside_older_transformers():
+    module = SimpleNamespace(
+        WITH_MULTIMODAL=True, satisfy_requirement=lambda dep: False
+    )
+    fixes.disable_multimodal(module)
+    assert module.WITH_MULTIMODAL
+
+
+def test_all_models_of_the_hosts_can_be_imported():
+    import mmdet.models
+    import mmpretrain.models
+    import mmseg.models
+
+    assert mmdet.models.CascadeRCNN
+    assert mmseg.models.UPerHead
+    assert mmpretrain.models.ImageClassifier
