@@ -1,0 +1,46 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""The feed-forward network of one expert."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-5  # torchscale's default; BEiT-3 keeps it
+# Tokens whose inner activations stay in a CPU's cache
+CPU_CHUNK = 1024
+
+
+class FeedForward(nn.Module):
+    """A pre-norm feed-forward network, with its own LayerNorm in front.
+
+    Args:
+        embed_dims: Channels in and out.
+        feedforward_channels: Inner width.
+        sub_norm: Adds the sub-LN after the activation (Magneto, arXiv
+            2210.06423; the released form of BEiT-3).
+    """
+
+    def __init__(
+        self, embed_dims: int, feedforward_channels: int, sub_norm: bool
+    ) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(embed_dims, LAYER_NORM_EPS)
+        self.fc1 = nn.Linear(embed_dims, feedforward_channels)
+        self.sub_norm = (
+            nn.LayerNorm(feedforward_channels, LAYER_NORM_EPS)
+            if sub_norm
+            else nn.Identity()
+        )
+        self.fc2 = nn.Linear(feedforward_channels, embed_dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps `(B, L, C)` to `(B, L, C)`."""
+        if x.device.type != 'cpu' or torch.is_grad_enabled():
+            return self._map(x)
+        # Nothing is kept for a backward pass, so the wide activations of one
+        # chunk after the other fit into the same, cached memory.
+        chunks = x.flatten(0, -2).split(CPU_CHUNK)
+        return torch.cat([self._map(chunk) for chunk in chunks]).view_as(x)
+
+    def _map(self, x: Tensor) -> Tensor:
+        return self.fc2(self.sub_norm(F.gelu(self.fc1(self.norm(x)))))

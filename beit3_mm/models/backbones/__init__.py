@@ -1,0 +1,4 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+from beit3_mm.models.backbones.beit3_vit import BEiT3ViT
+
+__all__ = ['BEiT3ViT']

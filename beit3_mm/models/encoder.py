@@ -1,0 +1,217 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""The Multiway encoder that every task shares (BEiT-3, section 2.1)."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from beit3_mm.layers.attention import KeyValue, MultiwayAttention
+from beit3_mm.layers.drop_path import DropPath
+from beit3_mm.layers.feed_forward import LAYER_NORM_EPS, FeedForward
+from beit3_mm.layers.multiway import Multiway
+from beit3_mm.layers.window import TokenMap
+
+INIT_RANGE = 0.02  # BEiT-3, section 2.2: "such as [-0.02, 0.02]"
+
+
+class MultiwayEncoderLayer(nn.Module):
+    """A pre-norm Transformer layer with shared attention and routed experts.
+
+    Args:
+        embed_dims: Channels.
+        num_heads: Number of heads.
+        feedforward_channels: Inner width of the feed-forward networks.
+        attention_experts: Experts of the attention and its LayerNorm.
+        ffn_experts: Experts of the feed-forward network.
+        sub_norm: Adds the sub-LNs of the released form.
+        drop_path_rate: Chance that a sample skips a residual branch.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_channels: int,
+        attention_experts: tuple[str, ...],
+        ffn_experts: tuple[str, ...],
+        sub_norm: bool,
+        drop_path_rate: float,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = Multiway(
+            lambda: nn.LayerNorm(embed_dims, LAYER_NORM_EPS),
+            attention_experts,
+        )
+        self.attention = MultiwayAttention(
+            embed_dims, num_heads, attention_experts, sub_norm
+        )
+        self.ffn = Multiway(
+            lambda: FeedForward(embed_dims, feedforward_channels, sub_norm),
+            ffn_experts,
+        )
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(
+        self,
+        x: Tensor,
+        num_vision: int,
+        attn_mask: Tensor | None = None,
+        cache: KeyValue | None = None,
+    ) -> tuple[Tensor, KeyValue]:
+        """Maps `(B, L, C)` to `(B, L, C)`, and returns keys and values."""
+        y, cache = self.attention(
+            self.attention_norm(x, num_vision), num_vision, attn_mask, cache
+        )
+        x = x + self.drop_path(y)
+        return x + self.drop_path(self.ffn(x, num_vision)), cache
+
+    def forward_map(self, x: Tensor, token_map: TokenMap) -> Tensor:
+        """Maps the tokens `(B, H * W, C)` of a map, attending in windows."""
+        y = self.attention_norm(x, x.shape[1])
+        x = x + self.drop_path(self.attention.forward_map(y, token_map))
+        return x + self.drop_path(self.ffn(x, x.shape[1]))
+
+
+class MultiwayEncoder(nn.Module):
+    """A stack of Multiway layers over one joint sequence, vision first.
+
+    The released form has `multiway_attention=True, sub_norm=True`; the
+    paper's has neither, and `num_vl_layers=3`.
+
+    Args:
+        embed_dims: Channels.
+        num_layers: Number of layers.
+        num_heads: Number of heads.
+        feedforward_channels: Inner width of the feed-forward networks.
+        multiway_attention: Attention and its norms exist per modality;
+            otherwise they are shared.
+        sub_norm: Adds the sub-LNs (Magneto, arXiv 2210.06423).
+        num_vl_layers: Number of top layers with a vision-language expert.
+        modalities: `vision`, `language` or both; experts of the others
+            are not built.
+        drop_path_rate: Drop path of the last layer; it rises linearly from 0.
+        final_norm: Adds a LayerNorm after the last layer.
+        with_cp: Recomputes each layer in the backward pass to save memory.
+
+    Raises:
+        ValueError: If `modalities` or `num_vl_layers` is out of range.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_layers: int,
+        num_heads: int,
+        feedforward_channels: int,
+        multiway_attention: bool = True,
+        sub_norm: bool = True,
+        num_vl_layers: int = 0,
+        modalities: tuple[str, ...] = ('vision', 'language'),
+        drop_path_rate: float = 0.0,
+        final_norm: bool = True,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        if not modalities or set(modalities) - {'vision', 'language'}:
+            raise ValueError(f'{modalities=}: choose of vision, language')
+        if not 0 <= num_vl_layers <= num_layers:
+            raise ValueError(f'{num_vl_layers=} must be in 0..{num_layers=}')
+        self.with_cp = with_cp
+        attention_experts = modalities if multiway_attention else ('shared',)
+        num_vl = num_vl_layers if len(modalities) == 2 else 0
+        layers = []
+        for i in range(num_layers):
+            fused = ('vision_language',) * (i >= num_layers - num_vl)
+            layer = MultiwayEncoderLayer(
+                embed_dims,
+                num_heads,
+                feedforward_channels,
+                attention_experts=attention_experts,
+                ffn_experts=(*modalities, *fused),
+                sub_norm=sub_norm,
+                drop_path_rate=drop_path_rate * i / max(num_layers - 1, 1),
+            )
+            layers.append(layer)
+        self.layers = nn.ModuleList(layers)
+        self.norm = (
+            Multiway(
+                lambda: nn.LayerNorm(embed_dims, LAYER_NORM_EPS),
+                attention_experts,
+            )
+            if final_norm
+            else None
+        )
+        init_layers(self.layers, sub_norm)
+
+    def forward(
+        self,
+        x: Tensor,
+        num_vision: int,
+        attn_mask: Tensor | None = None,
+        cache: tuple[KeyValue, ...] | None = None,
+    ) -> tuple[Tensor, tuple[KeyValue, ...] | None]:
+        """Encodes a joint sequence.
+
+        Args:
+            x: Embedded tokens `(B, L, C)`, vision tokens first.
+            num_vision: Number of vision tokens in `x`.
+            attn_mask: Bool, True = may attend; broadcasts to
+                `(B, heads, L, S)`.
+            cache: None to keep none; `()` to start one; or the keys and
+                values of each layer as returned by an earlier call.
+
+        Returns:
+            The tokens `(B, L, C)`, and the cache where one was asked for.
+        """
+        keep = cache is not None
+        past = cache or (None,) * len(self.layers)
+        kept = []
+        for layer, key_value in zip(self.layers, past, strict=True):
+            x, key_value = self._run(
+                layer, x, num_vision, attn_mask, key_value
+            )
+            if keep:
+                kept.append(key_value)
+        if self.norm is not None:
+            x = self.norm(x, num_vision)
+        return x, tuple(kept) if keep else None
+
+    def forward_layer_map(
+        self, index: int, x: Tensor, token_map: TokenMap
+    ) -> Tensor:
+        """Runs one layer on the tokens `(B, H * W, C)` of a map."""
+        return self._run(self.layers[index].forward_map, x, token_map)
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> Any:
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            return checkpoint(function, *args, use_reentrant=False)
+        return function(*args)
+
+
+def init_layers(layers: nn.ModuleList, sub_norm: bool) -> None:
+    """Initialises the linear layers of an encoder in place.
+
+    Without sub-LN as BEiT does: uniform in a small range, then the output
+    matrices of attention and feed-forward network of layer l (from 1) scaled
+    by 1 / sqrt(2 l) (BEiT-3, section 2.2). With sub-LN as Magneto does
+    (arXiv 2210.06423, figure 2): Xavier normal, with gain sqrt(log 2 N) for
+    the value, output and feed-forward matrices of N layers.
+    """
+    gain = math.sqrt(math.log(2 * len(layers))) if sub_norm else 1.0
+    for index, layer in enumerate(layers, start=1):
+        for name, module in layer.named_modules():
+            if not isinstance(module, nn.Linear):
+                continue
+            nn.init.zeros_(module.bias)
+            if sub_norm:
+                scaled = '.q_proj.' not in name and '.k_proj.' not in name
+                nn.init.xavier_normal_(module.weight, gain if scaled else 1)
+                continue
+            nn.init.uniform_(module.weight, -INIT_RANGE, INIT_RANGE)
+            if '.out_proj.' in name or name.endswith('.fc2'):
+                with torch.no_grad():
+                    module.weight.div_(math.sqrt(2 * index))

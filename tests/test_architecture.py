@@ -1,0 +1,101 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""What may import what, and documentation that runs."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / 'beit3_mm'
+HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
+# The only folders that may import them.
+WITH_HOSTS = ('models/detection', 'datasets', 'apis', 'compat')
+
+
+def imports(path):
+    """Yields the names of all modules that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def modules(*folders):
+    paths = [p for folder in folders for p in (PACKAGE / folder).rglob('*.py')]
+    assert paths
+    return paths
+
+
+def test_hosts_meet_us_in_configs():
+    for path in modules('.'):
+        relative = str(path.relative_to(PACKAGE))
+        if not relative.startswith(WITH_HOSTS):
+            roots = {name.split('.')[0] for name in imports(path)}
+            assert not roots & set(HOSTS), relative
+
+
+def test_layers_and_ops_import_only_torch():
+    for path in modules('layers', 'ops'):
+        for name in imports(path):
+            root = name.split('.')[0]
+            allowed = {'beit3_mm', 'torch', *sys.stdlib_module_names}
+            assert root in allowed, (path, name)
+            if name.startswith('beit3_mm'):
+                assert name.startswith(('beit3_mm.layers', 'beit3_mm.ops'))
+
+
+def test_the_encoder_needs_no_host():
+    code = (
+        'import sys\n'
+        'import beit3_mm.models.beit3\n'
+        'hosts = {"mmengine", "mmcv", "mmdet", "mmseg", "mmpretrain"}\n'
+        'print(hosts & {name.split(".")[0] for name in sys.modules})'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == 'set()'
+
+
+def test_registry_locations_exist():
+    text = (PACKAGE / 'registry.py').read_text()
+    locations = re.findall(r"'((?:models|datasets|engine)[\w.]*)'", text)
+    assert len(locations) >= 8
+    for location in locations:
+        path = PACKAGE.joinpath(*location.split('.'))
+        assert (path / '__init__.py').is_file() or path.with_suffix(
+            '.py'
+        ).is_file(), location
+
+
+def readme_blocks():
+    """Yields the configs among the README's code blocks."""
+    text = (ROOT / 'README.md').read_text()
+    for block in re.findall(r'(?:^    .*\n|^\n)+', text, re.MULTILINE):
+        lines = [line[4:] for line in block.splitlines()]
+        if any(line.startswith('_base_') for line in lines):
+            yield '\n'.join(lines)
+
+
+def test_the_readme_has_configs():
+    assert len(list(readme_blocks())) == 2
+
+
+@pytest.mark.parametrize('text', readme_blocks())
+def test_configs_of_the_readme_build(text, tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    config = Config.fromfile(path)
+    scope = config.model.get('_scope_', 'mmengine')
+    with DefaultScope.overwrite_default_scope(scope):
+        assert MODELS.build(config.model).backbone is not None
