@@ -1,0 +1,221 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""What the scripts in `tools/` share: arguments, configs, and plain errors."""
+
+import argparse
+import difflib
+import inspect
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from beit3_mm.compat import require_hosts
+
+# Wrong input that shows only while a model runs: weights, images. Other
+# errors then are faults of a program and keep their traceback.
+INPUT_ERRORS = (ValueError, OSError)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that training and testing have in common."""
+    parser.add_argument(
+        '--work-dir', help='folder of logs and results (work_dirs/<config>)'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change values of the config, such as '
+        'train_dataloader.batch_size=2; a list is KEY="[a,b]"',
+    )
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold Python objects; these can run any '
+        'code, so insist only on files whose origin you trust',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help='show the traceback of an error'
+    )
+
+
+@contextmanager
+def plain_errors(
+    debug: bool, *kinds: type[Exception], log: str | None = None
+) -> Iterator[None]:
+    """Ends the program with one message when an error of `kinds` occurs.
+
+    Args:
+        debug: Whether to leave errors alone.
+        *kinds: The errors that wrong input causes.
+        log: A file that the traceback is added to.
+    """
+    try:
+        yield
+    except kinds as error:
+        if debug:
+            raise
+        where = '--debug shows the traceback'
+        if log is not None:
+            with open(log, 'a', encoding='utf-8') as file:
+                file.write(traceback.format_exc())
+            where = f'the traceback is in {log}'
+        sys.exit(f'error: {message(error)} ({where})')
+
+
+def message(error: Exception) -> str:
+    """Returns what an error says, without quotes and tracebacks."""
+    # KeyError would show its message in quotes.
+    text = f'{error.args[0] if isinstance(error, KeyError) else error}'
+    if 'Original Traceback' in text:  # of a worker process
+        text = re.split(r'^[\w.]+Error: ', text, flags=re.MULTILINE)[-1]
+    return text.strip()
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Returns the config of the command line, with its options applied.
+
+    Raises:
+        FileNotFoundError: If the config file does not exist.
+        ValueError: If it cannot be read, or an option names an unknown key.
+        ImportError: If it needs a host that is not installed.
+    """
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'there is no config file {args.config}')
+    try:
+        cfg = Config.fromfile(args.config)
+    except Exception as error:
+        raise ValueError(
+            f'config {args.config}: {type(error).__name__}: {error}'
+        ) from error
+    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters)
+    for option in args.cfg_options:
+        key = option.split('.')[0]
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            raise ValueError(
+                f'--cfg-options {option}: {args.config} has no {key!r}'
+                + (f'; did you mean {close[0]!r}?' if close else '')
+            )
+    cfg.merge_from_dict(args.cfg_options)
+    require_hosts(*_hosts(cfg))
+    cfg.work_dir = (
+        args.work_dir
+        or cfg.get('work_dir')
+        or str(Path('work_dirs', Path(args.config).stem))
+    )
+    cfg.launcher = args.launcher
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        _init_cpu_processes(cfg)
+    return cfg
+
+
+def check_checkpoint(path: str | None) -> None:
+    """Raises FileNotFoundError, before anything is built, for a wrong name."""
+    if path and '://' not in path and not Path(path).expanduser().is_file():
+        raise FileNotFoundError(f'there is no checkpoint file {path}')
+
+
+def add_checkpoint_hook(cfg: Config, strict: bool) -> None:
+    """Sees to it that a config of whatever origin has our checkpoint hook."""
+    hooks = cfg.setdefault('default_hooks', {})
+    hooks['safe_checkpoint'] = {
+        'type': 'beit3_mm.SafeCheckpointHook',
+        'strict': strict,
+    }
+
+
+def build_loop(runner: Runner, stage: str) -> Any:
+    """Builds data and metrics of a stage, 'train', 'val' or 'test'.
+
+    Raises:
+        ValueError: If they cannot be built; the message names the annotation
+            files.
+    """
+    try:
+        return getattr(runner, f'{stage}_loop')
+    except Exception as error:
+        configs = [
+            runner.cfg.get(f'{stage}_{part}')
+            for part in ('dataloader', 'evaluator')
+        ]
+        files = ', '.join(dict.fromkeys(_annotation_files(configs)))
+        raise ValueError(
+            f'{stage}_dataloader or {stage}_evaluator '
+            f'({files or "no ann_file"}): {type(error).__name__}: '
+            f'{message(error)}'
+        ) from error
+
+
+def log_file(runner: Runner) -> str:
+    """Returns the path of a run's log."""
+    return f'{runner.log_dir}/{runner.timestamp}.log'
+
+
+def _dicts(config: Any) -> Iterator[dict]:
+    """Yields each dict in a config, at any depth."""
+    if isinstance(config, dict):
+        yield config
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for value in config:
+            yield from _dicts(value)
+
+
+def _annotation_files(config: Any) -> Iterator[str]:
+    """Yields the annotation files that are named anywhere in a config."""
+    for part in _dicts(config):
+        if isinstance(part.get('ann_file'), str):
+            root = part.get('data_root') or ''
+            yield os.path.join(root, part['ann_file'])
+
+
+def _hosts(cfg: Config) -> list[str]:
+    """Returns the hosts whose types a config names."""
+    scopes = {
+        str(part.get(key)).split('.')[0]
+        for part in _dicts(cfg.to_dict())
+        for key in ('type', '_scope_')
+    }
+    return sorted(scopes & {'mmcv', 'mmdet', 'mmseg', 'mmpretrain'})
+
+
+def _init_cpu_processes(cfg: Config) -> None:
+    """Starts a distributed run without GPUs, which mmengine does not.
+
+    mmengine calls `torch.cuda.set_device`, unless processes are connected
+    already, and gives DDP a device id.
+    """
+    backend = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('backend', 'nccl')
+    if backend != 'gloo' or cfg.launcher != 'pytorch':
+        raise ValueError(
+            f'there is no GPU: a run with --launcher {cfg.launcher} and '
+            f'{backend=} needs some. On CPUs use --launcher pytorch and '
+            '--cfg-options env_cfg.dist_cfg.backend=gloo'
+        )
+    torch.distributed.init_process_group('gloo')
+    cfg.setdefault(
+        'model_wrapper_cfg',
+        {
+            'type': 'mmengine.MMDistributedDataParallel',
+            'device_ids': None,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+            'broadcast_buffers': False,
+        },
+    )

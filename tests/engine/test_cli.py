@@ -1,0 +1,55 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import pytest
+from mmengine.config import Config
+from torch.utils.data import DataLoader
+
+from beit3_mm.engine import cli
+
+
+class Broken:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        try:
+            raise KeyError('x')
+        except KeyError as error:
+            raise ValueError('a.jpg is damaged') from error
+
+
+def test_message_of_an_error_in_a_worker():
+    iterator = iter(DataLoader(Broken(), num_workers=1))
+    with pytest.raises(ValueError, match='Original Traceback') as error:
+        next(iterator)
+    iterator._shutdown_workers()
+    assert cli.message(error.value) == 'a.jpg is damaged'
+
+
+def test_message_of_a_key_error_has_no_quotes():
+    assert cli.message(KeyError('no such key')) == 'no such key'
+
+
+def test_errors_of_other_kinds_pass():
+    with pytest.raises(ZeroDivisionError), cli.plain_errors(False, ValueError):
+        raise ZeroDivisionError
+
+
+def test_only_gloo_runs_without_gpus(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        cli.torch.distributed, 'init_process_group', started.append
+    )
+    cfg = Config(
+        {
+            'launcher': 'pytorch',
+            'env_cfg': {'dist_cfg': {'backend': 'gloo'}},
+            'find_unused_parameters': True,
+        }
+    )
+    cli._init_cpu_processes(cfg)
+    assert started == ['gloo']
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.model_wrapper_cfg.find_unused_parameters
+    cfg.env_cfg.dist_cfg.backend = 'nccl'
+    with pytest.raises(ValueError, match=r'nccl.*dist_cfg\.backend=gloo'):
+        cli._init_cpu_processes(cfg)

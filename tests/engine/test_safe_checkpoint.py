@@ -1,0 +1,239 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import collections
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+
+from beit3_mm.engine.loading import CheckpointError
+from beit3_mm.engine.safe_checkpoint import (
+    AtomicBackend,
+    SafeCheckpointHook,
+    latest_checkpoint,
+)
+
+
+def read(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture
+def trained(make_runner, tmp_path):
+    """A run of 12 iterations with every part that writes to checkpoints."""
+    runner = make_runner(
+        iterations=True,
+        custom_hooks=[{'type': 'EMAHook'}],
+        optim_wrapper={
+            'optimizer': {
+                'type': 'SGD',
+                'lr': 0.1,
+                'momentum': 0.9,
+                'weight_decay': 0.1,
+            },
+            # Two groups, so that mmengine keeps its base settings too.
+            'paramwise_cfg': {'norm_decay_mult': 0.0},
+        },
+    )
+    runner.message_hub.update_info(
+        'odd', {'a': np.float32(1.5), 'b': np.arange(3), 'c': {1, 2}}
+    )
+    runner.train()
+    return runner
+
+
+def test_checkpoints_load_without_unpickling(trained, tmp_path):
+    checkpoint = read(tmp_path / 'work' / 'iter_12.pth')
+    assert set(checkpoint) == {
+        *('meta', 'state_dict', 'message_hub', 'optimizer'),
+        *('param_schedulers', 'ema_state_dict', 'sample_order'),
+    }
+    odd = checkpoint['message_hub']['runtime_info']['odd']
+    assert odd == {'a': 1.5, 'b': [0, 1, 2], 'c': {1, 2}}
+    loss = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert loss['values'].shape == loss['counts'].shape == (12,)
+    torch.testing.assert_close(
+        checkpoint['ema_state_dict']['module.linear.weight'],
+        trained.model.linear.weight.detach(),
+    )
+
+
+def test_resuming_restores_curves_optimizer_and_schedules(
+    trained, make_runner, tmp_path
+):
+    resumed = make_runner(
+        iterations=True,
+        custom_hooks=trained.cfg.custom_hooks,
+        optim_wrapper=trained.cfg.optim_wrapper,
+        load_from=str(tmp_path / 'work' / 'iter_6.pth'),
+        resume=True,
+        work_dir=str(tmp_path / 'resumed'),
+    )
+    resumed.train()
+    for name in ('train/loss', 'train/lr'):
+        history = resumed.message_hub.get_scalar(name)
+        assert isinstance(history, HistoryBuffer)
+        np.testing.assert_allclose(
+            history.data, trained.message_hub.get_scalar(name).data
+        )
+    for name, value in trained.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value)
+
+
+def test_state_dict_keeps_the_versions_of_its_modules(trained, tmp_path):
+    state = read(tmp_path / 'work' / 'iter_12.pth')['state_dict']
+    assert state._metadata['norm']['version'] == 2
+
+
+def test_objects_that_cannot_be_written_are_named(make_runner):
+    runner = make_runner(iterations=True)
+    runner.message_hub.update_info('odd', {'a': [object()]})
+    with pytest.raises(TypeError, match=r'message_hub.*odd\.a.* is a object'):
+        runner.train()
+
+
+def test_mappings_and_sequences_keep_their_kind():
+    checkpoint = {
+        'message_hub': {'log_scalars': {}},
+        'x': {
+            'tuple': (np.int64(1), Path('a')),
+            'deque': collections.deque([True]),
+            'named': collections.namedtuple('P', 'a')(2),
+        },
+    }
+    SafeCheckpointHook().before_save_checkpoint(None, checkpoint)
+    assert checkpoint['x'] == {
+        'tuple': (1, 'a'),
+        'deque': [True],
+        'named': (2,),
+    }
+    assert type(checkpoint['x']['tuple'][0]) is int
+    assert type(checkpoint['x']['named']) is tuple
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Writes weights of the toy with changes; None takes one out."""
+
+    def write(runner, **changes):
+        state = {**runner.model.state_dict(), **changes}
+        state = {k: v for k, v in state.items() if v is not None}
+        torch.save({'state_dict': state}, tmp_path / 'foreign.pth')
+        return str(tmp_path / 'foreign.pth')
+
+    return write
+
+
+def load(make_runner, path, strict):
+    hook = {'type': 'beit3_mm.SafeCheckpointHook', 'strict': strict}
+    runner = make_runner(
+        default_hooks={'safe_checkpoint': hook},
+        load_from=path,
+        log_level='INFO',
+    )
+    runner.load_or_resume()
+    return runner
+
+
+def test_loading_reports_what_was_left_out(make_runner, foreign, capsys):
+    changes = {
+        'linear.weight': torch.ones(3, 4),
+        'linear.bias': None,
+        'head': torch.ones(1),
+        'norm.weight': torch.full((2,), 7.0),
+    }
+    path = foreign(make_runner(), **changes)
+    runner = load(make_runner, path, strict=False)
+    assert (runner.model.norm.weight == 7).all()
+    (log,) = Path(runner.log_dir).glob('*.log')
+    log = log.read_text()
+    assert f'4 weights loaded from {path}' in log
+    for line in (
+        'linear.bias',
+        'head',
+        'linear.weight: (3, 4) in the checkpoint, (2, 4) in the model',
+    ):
+        assert f'\n  {line}\n' in log
+    # mmengine's own report would be the second.
+    assert 'do not match exactly' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [{'linear.bias': None}, {'linear.bias': torch.ones(9)}],
+    ids=['missing', 'mismatched'],
+)
+def test_strict_loading_refuses_other_models(make_runner, foreign, changes):
+    path = foreign(make_runner(), **changes)
+    with pytest.raises(CheckpointError, match=r'foreign\.pth is not a check'):
+        load(make_runner, path, strict=True)
+    load(make_runner, path, strict=False)
+
+
+def test_strict_loading_takes_what_has_more(make_runner, foreign):
+    path = foreign(make_runner(), extra=torch.ones(1))
+    load(make_runner, path, strict=True)
+
+
+def test_a_kill_while_writing_leaves_the_last_checkpoint(tmp_path):
+    backend, path = AtomicBackend(), tmp_path / 'new' / 'x.pth'
+    backend.put(b'first', path)
+
+    def killed_half_way(file):
+        os.fsync = fsync
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    fsync, pid = os.fsync, os.fork()
+    if pid == 0:
+        os.fsync = killed_half_way
+        backend.put(b'second', path)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+    assert path.read_bytes() == b'first'
+    backend.put(b'third', path)
+    assert path.read_bytes() == b'third'
+    assert [file.name for file in path.parent.iterdir()] == ['x.pth']
+
+
+def test_checkpoint_hooks_write_through_the_atomic_backend(
+    make_runner, monkeypatch
+):
+    written = []
+    put = AtomicBackend.put
+    monkeypatch.setattr(
+        AtomicBackend,
+        'put',
+        lambda self, obj, path: written.append(path) or put(self, obj, path),
+    )
+    make_runner(iterations=True).train()
+    assert [Path(path).name for path in written] == [
+        f'iter_{i}.pth' for i in (3, 6, 9, 12)
+    ]
+
+
+def test_keeping_one_checkpoint_is_refused(make_runner):
+    runner = make_runner(
+        default_hooks={
+            'checkpoint': {'type': 'CheckpointHook', 'max_keep_ckpts': 1},
+            'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
+            'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
+        }
+    )
+    with pytest.raises(ValueError, match='max_keep_ckpts to 2'):
+        runner.train()
+
+
+def test_latest_checkpoint(tmp_path):
+    assert latest_checkpoint(str(tmp_path)) is None
+    for name in ('iter_9', 'iter_10', 'best_ap_iter_11', 'iter_12-published'):
+        (tmp_path / f'{name}.pth').touch()
+    note = tmp_path / 'last_checkpoint'
+    for text in ('', str(tmp_path / 'gone.pth')):
+        note.write_text(text)
+        assert latest_checkpoint(str(tmp_path)) == str(
+            tmp_path / 'iter_10.pth'
+        )
+    note.write_text(str(tmp_path / 'iter_9.pth'))
+    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_9.pth')
