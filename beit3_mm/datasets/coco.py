@@ -1,0 +1,190 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mmdet.datasets import CocoDataset as MMDetCocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.logging import print_log
+
+from beit3_mm.datasets.seeding import SampleError
+from beit3_mm.registry import DATASETS
+
+
+@DATASETS.register_module()
+class CocoDataset(MMDetCocoDataset):
+    """mmdet's `CocoDataset`, whose errors name the file they come from.
+
+    The annotation file is checked when it is read, not hours later:
+
+    - what is no COCO file, a box that is not four finite numbers, a polygon
+      that is not a list of finite numbers (mmdet hangs on NaN), a run-length
+      mask of another size than its image, and classes that the file does not
+      have, or has in another order (mmdet shifts the labels), are errors;
+    - annotations of a category that the file does not list are left out, and
+      those without a mask, in a file that has masks, are ignored where masks
+      are loaded; the log says how many;
+    - as in mmdet, boxes that are empty or outside of the image are left out,
+      polygons of less than three points are ignored, and an image without
+      annotations is one without objects (`filter_cfg` drops it).
+
+    Example:
+        >>> dict(
+        ...     type='beit3_mm.CocoDataset',
+        ...     ann_file='annotations/instances_val2017.json',
+        ...     data_root='data/coco/',
+        ...     data_prefix=dict(img='val2017/'),
+        ...     test_mode=True,
+        ...     pipeline=[dict(type='beit3_mm.LoadImageFromFile')],
+        ... )
+    """
+
+    def COCOAPI(self, path: str) -> COCO:  # the host's name
+        """Reads and checks the annotation file, for `load_data_list`.
+
+        Raises:
+            ValueError: If the file cannot be used as it is.
+        """
+        try:
+            coco = COCO(path)
+        # What json, pycocotools and its index raise on other content.
+        except (ValueError, AssertionError, KeyError, TypeError) as error:
+            raise ValueError(
+                f'{self.ann_file} is not a COCO annotation file: '
+                f'{type(error).__name__}: {error}'
+            ) from error
+        _check_images(coco, self.ann_file)
+        _check_annotations(coco, self.ann_file)
+        _check_classes(coco, self.ann_file, self.metainfo['classes'])
+        _leave_out_unknown_categories(coco, self.ann_file)
+        _mark_missing_masks(coco, self.ann_file)
+        return coco
+
+    def filter_data(self) -> list[dict]:
+        """Applies `filter_cfg`.
+
+        Raises:
+            ValueError: If no image is left.
+        """
+        data_list = super().filter_data()
+        if not data_list:
+            raise ValueError(
+                f'{self.ann_file}: of {len(self.data_list)} images none is '
+                f'left by filter_cfg={self.filter_cfg}'
+            )
+        return data_list
+
+    def prepare_data(self, idx: int) -> Any:
+        """Runs the transforms of a sample.
+
+        Raises:
+            SampleError: If one of them fails; names the image.
+        """
+        try:
+            return super().prepare_data(idx)
+        except Exception as error:
+            path = self.get_data_info(idx)['img_path']
+            raise SampleError(
+                f'{path}: {type(error).__name__}: {error}'
+            ) from error
+
+
+def _check_images(coco: COCO, ann_file: str) -> None:
+    for key in ('images', 'categories'):
+        if key not in coco.dataset:
+            raise ValueError(
+                f'{ann_file} is not a COCO annotation file: it has no {key!r}'
+            )
+    for image in coco.dataset['images']:
+        for key in ('file_name', 'height', 'width'):
+            if key not in image:
+                raise ValueError(f'{ann_file}: image {image} has no {key!r}')
+
+
+def _check_annotations(coco: COCO, ann_file: str) -> None:
+    faults = []
+    for annotation in coco.anns.values():
+        image = coco.imgs.get(annotation['image_id'], {})
+        fault = _find_fault(annotation, image)
+        if fault is not None:
+            name = image.get('file_name', f'image {annotation["image_id"]}')
+            faults.append(f'annotation {annotation["id"]} ({name}) {fault}')
+    if faults:
+        raise ValueError(
+            f'{ann_file}: {len(faults)} annotations cannot be used: '
+            + '; '.join(faults[:5])
+        )
+
+
+def _find_fault(annotation: dict, image: dict) -> str | None:
+    """Says what makes an annotation unusable; None if nothing does."""
+    box = annotation.get('bbox')
+    if not (isinstance(box, list) and len(box) == 4 and _all_finite(box)):
+        return f'has bbox={box}, not four finite numbers [x, y, w, h]'
+    area = annotation.get('area')
+    if not _all_finite([area]):
+        return f'has area={area}, not a finite number'
+    mask = annotation.get('segmentation')
+    if isinstance(mask, dict):
+        size = [image.get('height'), image.get('width')]
+        if image and mask.get('size') != size:
+            return f'has a mask of size {mask.get("size")}, its image {size}'
+    elif mask and not (
+        isinstance(mask, list)
+        and all(isinstance(p, list) and _all_finite(p) for p in mask)
+    ):
+        return 'has a segmentation that is not lists of finite numbers'
+    return None
+
+
+def _all_finite(values: list) -> bool:
+    try:
+        return math.isfinite(sum(values))
+    except TypeError:  # not a number
+        return False
+
+
+def _check_classes(coco: COCO, ann_file: str, classes: Sequence[str]) -> None:
+    names = [category['name'] for category in coco.dataset['categories']]
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise ValueError(
+            f'{ann_file} has no categories {missing}; it has {names}. Set '
+            "the dataset's metainfo=dict(classes=(...)) and the heads' "
+            'num_classes accordingly'
+        )
+    ordered = [name for name in names if name in classes]
+    if ordered != list(classes):
+        raise ValueError(
+            f'{ann_file} has its categories in another order than '
+            f'metainfo=dict(classes=(...)); labels follow the file: {ordered}'
+        )
+
+
+def _leave_out_unknown_categories(coco: COCO, ann_file: str) -> None:
+    ids = [annotation['category_id'] for annotation in coco.anns.values()]
+    unknown = [i for i in ids if i not in coco.cats]
+    if unknown:
+        _warn(
+            f'{ann_file}: left out {len(unknown)} of {len(ids)} annotations, '
+            f'whose category ids {sorted(set(unknown))} are not among the '
+            "file's categories"
+        )
+
+
+def _mark_missing_masks(coco: COCO, ann_file: str) -> None:
+    missing = [a for a in coco.anns.values() if not a.get('segmentation')]
+    if not missing or len(missing) == len(coco.anns):
+        return
+    for annotation in missing:
+        # An empty polygon is what mmdet's LoadAnnotations ignores.
+        annotation['segmentation'] = [[]]
+    _warn(
+        f'{ann_file}: {len(missing)} of {len(coco.anns)} annotations have no '
+        'segmentation; where masks are loaded, they are ignored'
+    )
+
+
+def _warn(message: str) -> None:
+    print_log(message, logger='current', level=logging.WARNING)
