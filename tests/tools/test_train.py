@@ -1,0 +1,175 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import json
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
+
+from beit3_mm.compat import hosts
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+
+
+def losses(work_dir):
+    """Returns the loss of each step of the last run."""
+    scalars = max(work_dir.glob('*/vis_data/scalars.json'))
+    rows = [json.loads(line) for line in scalars.read_text().splitlines()]
+    return {row['step']: row['loss'] for row in rows if 'loss' in row}
+
+
+def test_training_and_resuming(run_tool, write_config, tmp_path, capsys):
+    whole, halted = tmp_path / 'whole', tmp_path / 'halted'
+    run_tool('train', write_config(), '--work-dir', whole)
+    printed = capsys.readouterr().out
+    assert 'eta:' in printed
+    # It ends by saying where the results are, and they are there.
+    *_, checkpoint, log, curves = printed.strip().splitlines()
+    assert checkpoint == f'checkpoint: {whole / "iter_4.pth"}'
+    torch.load(whole / 'iter_4.pth', weights_only=True)
+    assert 'loss' in Path(log.removeprefix('log: ')).read_text()
+    (events,) = Path(curves.split()[-1]).glob('vis_data/events.*')
+    events = EventAccumulator(str(events)).Reload()
+    assert [event.step for event in events.Scalars('loss')] == [1, 2, 3, 4]
+
+    stop = ['--cfg-options', 'train_cfg.max_iters=2']
+    run_tool('train', write_config(), '--work-dir', halted, *stop)
+    run_tool('train', write_config(), '--work-dir', halted, '--resume')
+    # Not the same: the detector samples its boxes at random.
+    assert losses(halted) == pytest.approx(
+        {step: loss for step, loss in losses(whole).items() if step > 2},
+        rel=1e-3,
+    )
+
+
+def test_resume_without_checkpoint_starts_afresh(
+    run_tool, write_config, tmp_path, capsys
+):
+    args = ['--resume', '--work-dir', tmp_path / 'new', '--amp']
+    one = ['--cfg-options', 'train_cfg.max_iters=1', 'val_cfg=None']
+    one += ['val_dataloader=None', 'val_evaluator=None']
+    run_tool('train', write_config(), *args, *one)
+    printed = capsys.readouterr().out
+    assert 'starting afresh' in printed
+    assert (tmp_path / 'new' / 'iter_1.pth').is_file()
+    (config,) = (tmp_path / 'new').glob('config*.py')
+    assert 'beit3_mm.AmpOptimWrapper' in config.read_text()
+
+
+@pytest.mark.parametrize(
+    ('text', 'args', 'message'),
+    [
+        ('x = )', [], r'config .*\.py: SyntaxError'),
+        ('', ['--cfg-options', 'trian_cfg.max_iters=1'], "mean 'train_cfg'"),
+        ('', ['--cfg-options', 'model.backbone.depht=3'], "argument 'depht'"),
+        ("model.update(type='mmdet.Nothing')", [], r'Nothing'),
+        ('train_cfg = None', [], 'has no train_cfg'),
+        ('', ['--resume', 'gone.pth'], r'no checkpoint file gone\.pth'),
+        ("load_from = 'gone.pth'", [], r'no checkpoint file gone\.pth'),
+        ("optim_wrapper.update(type='My')", ['--amp'], "type='My'"),
+        (
+            "train_dataloader['dataset']['dataset']['ann_file'] = 'gone.json'",
+            [],
+            r'train_dataloader.*gone\.json',
+        ),
+        (
+            "test_evaluator['ann_file'] = 'gone.json'",
+            [],
+            r'val_evaluator.*gone\.json',
+        ),
+        (
+            "optim_wrapper['constructor'] = "
+            "'beit3_mm.LayerDecayOptimWrapperConstructor'",
+            [],
+            'holds no module with get_layer_depth',
+        ),
+        ('', ['--launcher', 'pytorch'], 'dist_cfg.backend=gloo'),
+    ],
+)
+def test_wrong_input_ends_with_one_message(
+    run_tool, write_config, tmp_path, capsys, text, args, message
+):
+    if '--launcher' in args and torch.cuda.is_available():
+        args = ['--cfg-options', 'no_such_key=1']
+        message = "has no 'no_such_key'"
+    with pytest.raises(SystemExit, match=message) as end:
+        run_tool(
+            'train', write_config(text), '--work-dir', tmp_path / 'w', *args
+        )
+    assert end.value.code.startswith('error: ')
+    assert 'Traceback' not in end.value.code + capsys.readouterr().err
+
+
+def test_missing_config(run_tool):
+    with pytest.raises(SystemExit, match=r'no config file gone\.py'):
+        run_tool('train', 'gone.py')
+    with pytest.raises(FileNotFoundError):
+        run_tool('train', 'gone.py', '--debug')
+
+
+def test_broken_files_are_named(run_tool, write_config, tmp_path, coco):
+    broken = tmp_path / 'broken'
+    (broken / 'images').mkdir(parents=True)
+    annotations = (coco / 'annotations.json').read_bytes()
+    (broken / 'annotations.json').write_bytes(annotations[:100])
+    with pytest.raises(SystemExit, match=r'broken/annotations\.json.*JSON'):
+        run_tool(
+            'train', write_config(data=broken), '--work-dir', tmp_path / 'w'
+        )
+    (broken / 'annotations.json').write_bytes(annotations)
+    with pytest.raises(SystemExit) as end:
+        run_tool(
+            'train', write_config(data=broken), '--work-dir', tmp_path / 'w'
+        )
+    assert 'broken/images/' in end.value.code
+    assert 'Traceback' not in end.value.code
+    log = end.value.code.split()[-1].strip(')')
+    assert 'Traceback' in Path(log).read_text()
+
+
+def test_missing_host_is_named(run_tool, write_config, monkeypatch):
+    monkeypatch.setattr(
+        hosts,
+        'find_spec',
+        lambda name: None if name == 'mmdet' else find_spec(name),
+    )
+    with pytest.raises(SystemExit, match=r'mmdet.*beit3_mm\[hosts\]'):
+        run_tool('train', write_config())
+
+
+def test_hooks_that_do_not_fit_end_with_one_message(
+    run_tool, write_config, tmp_path
+):
+    one = 'default_hooks.checkpoint.max_keep_ckpts=1'
+    with pytest.raises(SystemExit, match='max_keep_ckpts to 2'):
+        run_tool(
+            *('train', write_config(), '--work-dir', tmp_path / 'w'),
+            *('--cfg-options', one),
+        )
+
+
+def test_interruption_says_how_to_go_on(
+    run_tool, write_config, tmp_path, monkeypatch
+):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Runner, 'train', interrupted)
+    with pytest.raises(SystemExit, match=r'at iteration 0; go on with --res'):
+        run_tool('train', write_config(), '--work-dir', tmp_path / 'w')
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train', 'dist_test', 'slurm_train', 'slurm_test']
+)
+def test_scripts_show_their_usage(script):
+    done = subprocess.run(
+        ['bash', TOOLS / f'{script}.sh'], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'usage: bash tools/{script}.sh ')

@@ -1,0 +1,129 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Plain ways of working, which ours are compared with; nothing else uses them.
+
+B batch, L tokens, C channels, N boxes, K kept boxes.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from beit3_mm.layers.attention import MultiwayAttention
+from beit3_mm.models.backbones import BEiT3ViT
+
+# (N, 4) boxes, (N,) scores -> (K, 5) boxes with scores, (K,) indices
+ClassNMS = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def window_attention(
+    attention: MultiwayAttention,
+    x: Tensor,
+    grid: tuple[int, int],
+    window_size: int,
+) -> Tensor:
+    """Attends in windows as ViTDet does (arXiv 2203.16527).
+
+    The map is zero-padded after the norm, and the padding goes through the
+    projections like every token.
+
+    Args:
+        attention: The attention and its projections.
+        x: Normed tokens `(B, H * W, C)`.
+        grid: (H, W) of the map in tokens.
+        window_size: Side of a window in tokens.
+
+    Returns:
+        The tokens `(B, H * W, C)`.
+    """
+    (height, width), size = grid, window_size
+    rows, columns = -(-height // size), -(-width // size)
+    x = x.unflatten(1, grid)
+    x = F.pad(x, (0, 0, 0, columns * size - width, 0, rows * size - height))
+    x = x.reshape(-1, rows, size, columns, size, x.shape[-1])
+    x = x.permute(0, 1, 3, 2, 4, 5).reshape(-1, size * size, x.shape[-1])
+    x, _ = attention(x, num_vision=x.shape[1])
+    x = x.reshape(-1, rows, columns, size, size, x.shape[-1])
+    x = x.permute(0, 1, 3, 2, 4, 5)
+    x = x.reshape(-1, rows * size, columns * size, x.shape[-1])
+    return x[:, :height, :width].flatten(1, 2)
+
+
+def backbone(model: BEiT3ViT, image: Tensor) -> Tensor:
+    """Runs a backbone without relative positions layer by layer.
+
+    Args:
+        model: In evaluation mode, so that no path is dropped.
+        image: `(B, 3, H, W)`.
+
+    Returns:
+        The last map `(B, C, h, w)`.
+    """
+    grid = model.vision_embedding.grid(image)
+    x = model.vision_embedding(image)
+    num_tokens = x.shape[1]
+    for i, layer in enumerate(model.encoder.layers):
+        y = layer.attention_norm(x, num_tokens)
+        if model.window_size and i not in model.global_attn_indexes:
+            y = window_attention(layer.attention, y, grid, model.window_size)
+        else:
+            y, _ = layer.attention(y, num_tokens)
+        x = x + y
+        x = x + layer.ffn(x, num_tokens)
+    patches = x[:, -grid[0] * grid[1] :]
+    return patches.transpose(1, 2).unflatten(2, grid)
+
+
+def nms_by_class(
+    nms: ClassNMS, boxes: Tensor, scores: Tensor, labels: Tensor, max_num: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Runs an NMS in one class after the other and keeps the best.
+
+    Returns:
+        Boxes `(K, 4)`, decayed scores `(K,)` and indices `(K,)`.
+    """
+    dets, keeps = [], []
+    for label in labels.unique():
+        index = (labels == label).nonzero().squeeze(1)
+        det, keep = nms(boxes[index], scores[index])
+        dets.append(det)
+        keeps.append(index[keep])
+    dets, keeps = torch.cat(dets), torch.cat(keeps)
+    best = dets[:, 4].argsort(descending=True, stable=True)[:max_num]
+    return dets[best, :4], dets[best, 4], keeps[best]
+
+
+def soft_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    max_num: int,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = 'linear',
+) -> tuple[Tensor, Tensor]:
+    """Picks the best box of a class until `max_num` are picked.
+
+    Arguments and results are those of `mmcv.ops.soft_nms`.
+    """
+    iou = box_iou(boxes, boxes)
+    weights = {
+        'linear': torch.where(iou >= iou_threshold, 1 - iou, 1.0),
+        'gaussian': torch.exp(-iou.square() / sigma),
+        'naive': (iou < iou_threshold).to(iou.dtype),
+    }[method]
+    picks, picked, current = [], [], scores
+    for _ in range(min(max_num, len(scores))):
+        score, best = current.max(0)
+        if score < min_score:
+            break
+        picks.append(best)
+        picked.append(score)
+        current = current * weights[best]
+        current[best] = -1
+    if not picks:
+        return boxes.new_zeros(0, 5), scores.new_zeros(0, dtype=torch.long)
+    keep = torch.stack(picks)
+    return torch.cat([boxes[keep], torch.stack(picked)[:, None]], 1), keep

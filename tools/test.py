@@ -1,0 +1,150 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Tests a model: `python tools/test.py CONFIG CHECKPOINT [--tta] ...`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from beit3_mm.compat import require_hosts
+
+try:
+    require_hosts('mmengine', 'mmcv')
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from beit3_mm.engine import cli
+from beit3_mm.engine.loading import use_safe_loading
+
+
+def parse_args() -> argparse.Namespace:
+    """Returns the arguments of the command line."""
+    parser = argparse.ArgumentParser(description='Test a model.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation by tta_model and tta_pipeline of the '
+        'config',
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE.json',
+        help="write the predictions in COCO's result format to "
+        'FILE.bbox.json and, of masks, FILE.segm.json',
+    )
+    parser.add_argument(
+        '--format-only',
+        action='store_true',
+        help='write the predictions without evaluating them, for a test '
+        'server; by default to results.json in the work dir',
+    )
+    parser.add_argument(
+        '--show-dir',
+        help='folder for pictures of the predictions beside the ground truth',
+    )
+    cli.add_arguments(parser)
+    return parser.parse_args()
+
+
+def write_results(cfg: Config, out: str, format_only: bool) -> None:
+    """Makes mmdet's COCO metrics write their predictions to a file.
+
+    Raises:
+        ValueError: If the file or the metric is of another kind.
+    """
+    path = Path(out).absolute()
+    if path.suffix != '.json':
+        raise ValueError(f'--out {out} must end in .json')
+    metrics = cfg.test_evaluator
+    metrics = [metrics] if isinstance(metrics, dict) else metrics
+    kinds = [metric.type for metric in metrics]
+    coco = [m for m in metrics if m.type.split('.')[-1] == 'CocoMetric']
+    if len(coco) != 1:
+        raise ValueError(
+            '--out and --format-only need one CocoMetric in test_evaluator, '
+            f'which has {kinds}'
+        )
+    coco[0].outfile_prefix = str(path.with_suffix(''))
+    coco[0].format_only = format_only
+
+
+def show_predictions(cfg: Config, folder: str) -> None:
+    """Makes the visualization hook draw every image into a folder.
+
+    Raises:
+        ValueError: If the config has no visualization hook.
+    """
+    hook = cfg.default_hooks.get('visualization')
+    if hook is None:
+        raise ValueError(
+            '--show-dir needs default_hooks.visualization in the config, such '
+            "as dict(type='mmdet.DetVisualizationHook')"
+        )
+    hook.draw = True
+    hook.test_out_dir = str(Path(folder).absolute())
+
+
+def use_tta(cfg: Config) -> None:
+    """Wraps the model and changes the test data for test-time augmentation.
+
+    Raises:
+        ValueError: If the config does not describe it.
+    """
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise ValueError(f'--tta: the config has no {key}')
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:  # wrappers
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+
+
+def build_runner(args: argparse.Namespace) -> Runner:
+    """Builds everything that testing needs, so that it fails early."""
+    use_safe_loading(args.trust_checkpoint)
+    cfg = cli.load_config(args)
+    for key in ('test_cfg', 'test_dataloader', 'test_evaluator'):
+        if cfg.get(key) is None:
+            raise ValueError(f'{args.config} has no {key}')
+    cli.check_checkpoint(args.checkpoint)
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    cli.add_checkpoint_hook(cfg, strict=True)
+    if args.out or args.format_only:
+        out = args.out or str(Path(cfg.work_dir, 'results.json'))
+        write_results(cfg, out, args.format_only)
+    if args.show_dir:
+        show_predictions(cfg, args.show_dir)
+    if args.tta:
+        use_tta(cfg)
+    runner = Runner.from_cfg(cfg)
+    cli.build_loop(runner, 'test')
+    return runner
+
+
+def main() -> None:
+    """Tests; wrong input ends with one message."""
+    args = parse_args()
+    with cli.plain_errors(args.debug, Exception):
+        runner = build_runner(args)
+    log = cli.log_file(runner)
+    with cli.plain_errors(args.debug, *cli.INPUT_ERRORS, log=log):
+        runner.test()
+    if is_main_process():
+        print(f'\nlog: {log}')
+        for metric in runner.test_evaluator.metrics:
+            prefix = getattr(metric, 'outfile_prefix', None)
+            if prefix:
+                files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.json')
+                print(f'predictions: {", ".join(sorted(map(str, files)))}')
+        if args.show_dir:
+            print(f'pictures: {args.show_dir}')
+
+
+if __name__ == '__main__':
+    main()

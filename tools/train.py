@@ -1,0 +1,128 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Trains a model: `python tools/train.py CONFIG [--resume] [--amp] ...`.
+
+Any config of mmengine's Runner will do. At the end it says where checkpoint,
+log and curves are.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from beit3_mm.compat import require_hosts
+
+try:
+    require_hosts('mmengine', 'mmcv')
+except ImportError as error:
+    sys.exit(f'error: {error}')
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from beit3_mm.engine import cli
+from beit3_mm.engine.loading import use_safe_loading
+from beit3_mm.engine.safe_checkpoint import latest_checkpoint
+
+# Optimizer wrappers that `--amp` may replace.
+REPLACEABLE = ('OptimWrapper', 'AmpOptimWrapper')
+
+
+def parse_args() -> argparse.Namespace:
+    """Returns the arguments of the command line."""
+    parser = argparse.ArgumentParser(description='Train a model.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='latest',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint; without a name, from the newest one '
+        'in the work dir, if there is any',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='compute in bfloat16 where it is safe, on CPU and GPU',
+    )
+    cli.add_arguments(parser)
+    return parser.parse_args()
+
+
+def use_amp(cfg: Config) -> None:
+    """Replaces the optimizer wrapper by the one that computes in bfloat16.
+
+    Raises:
+        ValueError: If the config has an optimizer wrapper of its own kind.
+    """
+    wrapper = cfg.optim_wrapper
+    kind = wrapper.get('type', 'OptimWrapper')
+    if kind.split('.')[-1] not in REPLACEABLE:
+        raise ValueError(f'--amp cannot replace optim_wrapper.type={kind!r}')
+    wrapper.type = 'beit3_mm.AmpOptimWrapper'
+    for option in ('loss_scale', 'dtype'):  # of mmengine's AmpOptimWrapper
+        wrapper.pop(option, None)
+
+
+def build_runner(args: argparse.Namespace) -> Runner:
+    """Builds everything that training needs, so that it fails early."""
+    use_safe_loading(args.trust_checkpoint)
+    cfg = cli.load_config(args)
+    for key in ('train_cfg', 'train_dataloader', 'optim_wrapper'):
+        if cfg.get(key) is None:
+            raise ValueError(f'{args.config} has no {key}')
+    if args.amp:
+        use_amp(cfg)
+    if args.resume:
+        cfg.load_from = (
+            latest_checkpoint(cfg.work_dir)
+            if args.resume == 'latest'
+            else args.resume
+        )
+        cfg.resume = cfg.load_from is not None
+    cli.check_checkpoint(cfg.get('load_from'))
+    cli.add_checkpoint_hook(cfg, strict=cfg.get('resume', False))
+    runner = Runner.from_cfg(cfg)
+    if args.resume and not cfg.resume:
+        runner.logger.warning(
+            f'no checkpoint to resume in {cfg.work_dir}: starting afresh'
+        )
+    cli.build_loop(runner, 'train')
+    cli.build_loop(runner, 'val')
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    return runner
+
+
+def summary(runner: Runner) -> str:
+    """Says where the results are."""
+    checkpoint = latest_checkpoint(runner.work_dir)
+    curves = f'{runner.log_dir}/vis_data/scalars.json'
+    if any(Path(curves).parent.glob('events.*')):
+        curves = f'tensorboard --logdir {runner.log_dir}'
+    return (
+        f'checkpoint: {checkpoint or "none was saved"}\n'
+        f'log: {cli.log_file(runner)}\n'
+        f'curves: {curves}'
+    )
+
+
+def main() -> None:
+    """Trains; wrong input ends with one message, Ctrl-C with a summary."""
+    args = parse_args()
+    with cli.plain_errors(args.debug, Exception):
+        runner = build_runner(args)
+    log = cli.log_file(runner)
+    try:
+        with cli.plain_errors(args.debug, *cli.INPUT_ERRORS, log=log):
+            runner.train()
+    except KeyboardInterrupt:
+        sys.exit(
+            f'\ninterrupted at iteration {runner.iter}; go on with --resume\n'
+            f'{summary(runner)}'
+        )
+    if is_main_process():
+        print(f'\nfinished\n{summary(runner)}')
+
+
+if __name__ == '__main__':
+    main()
