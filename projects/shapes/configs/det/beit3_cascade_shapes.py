@@ -1,0 +1,112 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+# The demo: a tiny BEiT-3 detector, from random weights, on generated scenes.
+# Numbers: sizes, schedule and rates are ours, chosen for 10 minutes of 2 CPU
+# cores; everything else is the base COCO detector's.
+# Expected: see projects/shapes/README.md, from a run of this file.
+# Command: make demo
+_base_ = '../../../../configs/det/beit3_cascade_coco.py'
+classes = [
+    f'{colour} {shape}'
+    for shape in ('circle', 'square', 'triangle')
+    for colour in ('red', 'green', 'blue', 'yellow')
+]
+num_classes = len(classes)
+arch = dict(_base_.archs.tiny, img_size=192)
+channels = 32
+narrow = dict(in_channels=channels, conv_out_channels=channels)
+box_heads = [
+    dict(head, **narrow, fc_out_channels=128, num_classes=num_classes)
+    for head in _base_.model.roi_head.bbox_head
+]
+stages = [
+    dict(stage, sampler=dict(stage.sampler, num=24))
+    for stage in _base_.model.train_cfg.rcnn
+]
+model = dict(
+    backbone=dict(
+        **arch,
+        window_size=6,
+        global_attn_indexes=(1, 3),
+        drop_path_rate=0.0,
+        init_cfg=None,
+    ),
+    neck=dict(in_channels=arch['embed_dims'], out_channels=channels),
+    rpn_head=dict(
+        in_channels=channels,
+        feat_channels=channels,
+        anchor_generator=dict(scales=[4]),  # 16 to 256 pixels
+    ),
+    roi_head=dict(
+        # 2 samples instead of an adaptive number: faster on CPUs
+        bbox_roi_extractor=dict(
+            out_channels=channels, roi_layer=dict(sampling_ratio=2)
+        ),
+        bbox_head=box_heads,
+        mask_roi_extractor=dict(
+            out_channels=channels, roi_layer=dict(sampling_ratio=2)
+        ),
+        mask_head=dict(**narrow, num_classes=num_classes),
+    ),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=256, max_per_img=128), rcnn=stages
+    ),
+    # a threshold, so that few masks are predicted
+    test_cfg=dict(
+        rpn=dict(nms_pre=256, max_per_img=128), rcnn=dict(score_thr=0.05)
+    ),
+)
+
+image_size = (192, 192)  # scenes of 128 pixels, enlarged
+steps = {
+    'mmcv.RandomResize': dict(scale=image_size, ratio_range=(0.8, 1.25)),
+    'mmdet.RandomCrop': dict(crop_size=image_size),
+    'mmdet.Pad': dict(size=image_size),
+}
+train_pipeline = [
+    dict(step, **steps.get(step.type, {})) for step in _base_.train_pipeline
+]
+test_pipeline = [dict(step) for step in _base_.test_pipeline]
+test_pipeline[1]['scale'] = image_size
+tta_pipeline = [dict(step) for step in _base_.tta_pipeline]
+tta_pipeline[1]['transforms'][0] = [
+    dict(type='mmdet.Resize', scale=(side, side), keep_ratio=True)
+    for side in (160, 192, 256)
+]
+
+data = dict(
+    data_root='work_dirs/shapes/data/coco/', metainfo=dict(classes=classes)
+)
+train_dataloader = dict(
+    batch_size=8,
+    dataset=dict(
+        dataset=dict(
+            data, pipeline=train_pipeline, filter_cfg=dict(min_size=0)
+        )
+    ),
+)
+val_dataloader = dict(batch_size=8, dataset=dict(data, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    ann_file=data['data_root'] + 'annotations/instances_val2017.json'
+)
+test_evaluator = val_evaluator
+
+max_iters = 900
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+optim_wrapper = dict(
+    type='mmengine.OptimWrapper',
+    optimizer=dict(lr=2e-3, weight_decay=0.05),
+    paramwise_cfg=dict(layer_decay_rate=1.0),
+    clip_grad=dict(max_norm=10.0),
+)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
+param_scheduler = [
+    dict(_base_.param_scheduler[0], end=50),
+    dict(
+        type='mmengine.CosineAnnealingLR',
+        by_epoch=False,
+        begin=50,
+        end=max_iters,
+        eta_min=1e-5,
+    ),
+]
