@@ -12,13 +12,26 @@ from typing import Any
 import torch
 from mmengine.utils import ProgressBar
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from benchmarks.memory import PeakMemory
 
 # The first matrix of base's feed-forward network, on 64 x 64 tokens.
 MATMUL_SHAPE = (4096, 768, 3072)
 MATMUL_REPEATS = 3  # one alone is too short on a busy machine
+# torch counts the attention of GPUs and leaves out the CPU's.
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda *shapes, **_: sdpa_flop_count(*shapes[:3])
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4])
+    ),
+}
 WARM_UP = 2  # the optimizer's state exists from the second step on
 
 
@@ -205,7 +218,9 @@ def count_flops(function: Callable[[], Any]) -> int:
     """Counts matrix multiplications, convolutions and attention of a call,
     backward passes included.
     """
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(
+        display=False, custom_mapping=CPU_ATTENTION
+    ) as counter:
         function()
     return counter.get_total_flops()
 
