@@ -34,3 +34,21 @@ def disable_multimodal(module: ModuleType) -> None:
     """
     if module.satisfy_requirement('transformers>=5'):
         module.WITH_MULTIMODAL = False
+
+
+def replace_deformable_attention(module: ModuleType) -> None:
+    """Puts ours in the place of mmcv's pure-PyTorch deformable attention.
+
+    mmcv calls it on CPUs and for bfloat16, even beside compiled operators,
+    which keep their place. Without these it serves GPUs as well.
+
+    Args:
+        module: `mmcv.ops.multi_scale_deform_attn`.
+    """
+    from beit3_mm.ops import multi_scale_deformable_attention
+
+    module.multi_scale_deformable_attn_pytorch = (
+        multi_scale_deformable_attention
+    )
+    if module.ext_module.__file__.endswith('.py'):  # our stand-in
+        module.IS_CUDA_AVAILABLE = False
