@@ -1,15 +1,16 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""Official BEiT-3 weights and ours: one two-way table of names.
+"""Official weights and ours: tables of names.
 
-Names and shapes are those of `microsoft/unilm`, folder beit3. `{layer}` is a
-number, `{modality}` is A or B there and vision or language here, `{leaf}` is
-weight or bias.
+BEiT-3's names and shapes are those of `microsoft/unilm`, folder beit3.
+`{layer}` is a number, `{modality}` is A or B there and vision or language
+here, `{leaf}` is weight or bias. Of ViT-Adapter the adapter alone is read.
 """
 
 import re
 from collections.abc import Mapping
 
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from beit3_mm.engine.loading import load_file, load_weights
@@ -49,11 +50,57 @@ KEY_TABLE = {  # ours: official
     },
 }
 OFFICIAL_PREFIX = 'beit3.'
+# czczup/ViT-Adapter, segmentation/mmseg_custom/models/backbones
+ADAPTER_TABLE = {  # ours: official
+    'level_embed': 'level_embed',
+    'spatial_prior.stem.{number}.{leaf}': 'spm.stem.{number}.{leaf}',
+    **{
+        f'spatial_prior.convs.{i}.{{number}}.{{leaf}}': (
+            f'spm.conv{i + 2}.{{number}}.{{leaf}}'
+        )
+        for i in range(3)
+    },
+    **{
+        f'spatial_prior.projs.{i}.{{leaf}}': f'spm.fc{i + 1}.{{leaf}}'
+        for i in range(4)
+    },
+    'interactions.{block}.injector.gamma': (
+        'interactions.{block}.injector.gamma'
+    ),
+    **{
+        f'interactions.{{block}}.{ours}.{inner}': (
+            f'interactions.{{block}}.{official}.{inner_official}'
+        )
+        for ours, official in {
+            'injector': 'injector',
+            'extractors.0': 'extractor',
+            'extractors.1': 'extra_extractors.0',
+            'extractors.2': 'extra_extractors.1',
+        }.items()
+        for inner, inner_official in {
+            'attention.{part}.{leaf}': '{part}.{leaf}',
+            'ffn.norm.{leaf}': 'ffn_norm.{leaf}',
+            'ffn.dwconv.{leaf}': 'ffn.dwconv.dwconv.{leaf}',
+            'ffn.fc1.{leaf}': 'ffn.fc1.{leaf}',
+            'ffn.fc2.{leaf}': 'ffn.fc2.{leaf}',
+        }.items()
+    },
+    'up.{leaf}': 'up.{leaf}',
+    **{f'norms.{i}.{{leaf}}': f'norm{i + 1}.{{leaf}}' for i in range(4)},
+}
 _MODALITIES = {'A': 'vision', 'B': 'language'}
 _FIELDS = {
     'layer': r'(?P<layer>\d+)',
     'modality': r'(?P<modality>A|B|vision|language)',
-    'leaf': r'(?P<leaf>weight|bias)',
+    'number': r'(?P<number>\d+)',
+    'block': r'(?P<block>\d+)',
+    'part': (
+        r'(?P<part>query_norm|feat_norm|attn\.(?:sampling_offsets|'
+        r'attention_weights|value_proj|output_proj))'
+    ),
+    'leaf': (
+        r'(?P<leaf>weight|bias|running_mean|running_var|num_batches_tracked)'
+    ),
 }
 
 
@@ -69,6 +116,9 @@ _TO_OURS = [
 _TO_OFFICIAL = [
     _rule(ours, OFFICIAL_PREFIX + official)
     for ours, official in KEY_TABLE.items()
+]
+_ADAPTER_TO_OURS = [
+    _rule(official, ours) for ours, official in ADAPTER_TABLE.items()
 ]
 
 
@@ -96,6 +146,13 @@ def to_official(name: str) -> str | None:
     """Returns the official name of our parameter, None where there is none."""
     modalities = {ours: theirs for theirs, ours in _MODALITIES.items()}
     return _translate(name, _TO_OFFICIAL, modalities)
+
+
+def from_official_adapter(name: str) -> str | None:
+    """Returns our name of a parameter of ViT-Adapter's, without `backbone.`,
+    None where there is none.
+    """
+    return _translate(name, _ADAPTER_TO_OURS, _MODALITIES)
 
 
 def convert_official(
@@ -188,4 +245,25 @@ def load_vision_weights(model: nn.Module, path: str) -> None:
     weights['vision_embedding.proj.weight'] = resize_patch_embedding(
         weights['vision_embedding.proj.weight'], embedding.patch_size
     )
-    load_weights(model, weights, path)
+    print_log(str(load_weights(model, weights, path)), logger='current')
+
+
+def load_adapter_weights(model: nn.Module, path: str) -> None:
+    """Loads the adapter part of an official ViT-Adapter checkpoint.
+
+    The ViT's own weights in it belong to another model and are not loaded.
+
+    Args:
+        model: A `BEiT3Adapter`.
+        path: A file of czczup/ViT-Adapter, of a backbone or of a segmentor.
+
+    Raises:
+        ValueError: If nothing of it fits.
+    """
+    file = load_file(path)
+    weights = {}
+    for name, value in file.get('state_dict', file).items():
+        ours = from_official_adapter(name.removeprefix('backbone.'))
+        if ours is not None:
+            weights[ours] = value
+    print_log(str(load_weights(model, weights, path)), logger='current')

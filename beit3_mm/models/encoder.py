@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from beit3_mm.layers.attention import KeyValue, MultiwayAttention
 from beit3_mm.layers.drop_path import DropPath
 from beit3_mm.layers.feed_forward import LAYER_NORM_EPS, FeedForward
 from beit3_mm.layers.multiway import Multiway
+from beit3_mm.layers.recompute import recompute
 from beit3_mm.layers.window import TokenMap
 
 INIT_RANGE = 0.02  # BEiT-3, section 2.2: "such as [-0.02, 0.02]"
@@ -187,9 +187,7 @@ class MultiwayEncoder(nn.Module):
         return self._run(self.layers[index].forward_map, x, token_map)
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(function, *args, use_reentrant=False)
-        return function(*args)
+        return recompute(self.with_cp and self.training, function, *args)
 
 
 def init_layers(layers: nn.ModuleList, sub_norm: bool) -> None:

@@ -64,6 +64,14 @@ def test_operators_agree(check):
     assert 0 < max(float(line[1]) for line in lines[1:]) <= 1e-5
 
 
+def test_the_adapter_agrees(check):
+    code, lines, _ = check(GOLDEN / 'vit_adapter.npz')
+    assert code == 0
+    assert [line[-1] for line in lines[1:]] == [
+        *('c1', 'c2', 'c3', 'c4', 'tokens', 'c', 'cls')
+    ]
+
+
 def test_the_largest_difference_is_printed(check, changed):
     with np.load(GOLDEN / 'beit3_tiny_retrieval.npz') as file:
         text = file['out/text'].copy()

@@ -26,15 +26,26 @@ except ImportError as error:
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from beit3_mm.checkpoint import convert_official
+from beit3_mm.checkpoint import convert_official, from_official_adapter
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import load_weights
+from beit3_mm.models.backbones.adapter_layers import (
+    ConvFFN,
+    DeformableCrossAttention,
+    Extractor,
+    Geometry,
+    Injector,
+    SpatialPriorModule,
+    map_to_tokens,
+)
+from beit3_mm.models.backbones.beit3_adapter import InteractionBlock
 from beit3_mm.models.beit3 import BEiT3
 from beit3_mm.ops import batched_soft_nms
 
 AGREE, DIFFER, UNKNOWN = 0, 1, 2  # exit codes
+_BLOCK = 'interactions.0.'  # official name
 ENCODER_KEYS = (
     'embed_dims',
     'num_layers',
@@ -171,6 +182,54 @@ def mmcv_ops(file: GoldenFile) -> dict[str, Tensor]:
     return outputs
 
 
+def vit_adapter(file: GoldenFile) -> dict[str, Tensor]:
+    """Spatial prior module and one interaction block around no ViT layer."""
+    config, dims = file.config, file.config['embed_dims']
+
+    def attention(num_levels: int) -> DeformableCrossAttention:
+        return DeformableCrossAttention(
+            dims,
+            config['deform_num_heads'],
+            num_levels,
+            config['n_points'],
+            config['deform_ratio'],
+        )
+
+    inner = int(dims * config['cffn_ratio'])
+    extractors = [
+        Extractor(attention(1), ConvFFN(dims, inner), 0.0) for _ in range(3)
+    ]
+    block = InteractionBlock(Injector(attention(3), dims, 0.0), extractors)
+    model = nn.Module()
+    model.spatial_prior = SpatialPriorModule(config['conv_inplane'], dims)
+    model.interactions = nn.ModuleList([block])
+    official = {
+        f'{ours}{name}': value
+        for part, ours in (('spm/', 'spm.'), ('interaction/', _BLOCK))
+        for name, value in file.part(part).items()
+    }
+    weights = {from_official_adapter(k): v for k, v in official.items()}
+    report = load_weights(model.eval(), weights, file.path)
+    if not report.complete or report.unexpected:
+        raise ValueError(f'it does not fit the adapter: {report}')
+
+    prior = model.spatial_prior(file['image'])
+    _, *grids = (tuple(x.shape[-2:]) for x in prior)
+    c1, (c2, c3, c4) = prior[0], map(map_to_tokens, prior[1:])
+    levels, tokens = torch.cat([c2, c3, c4], 1), file['tokens']
+    device = tokens.device
+    inject = Geometry.of(grids[1:2], grids, device)
+    extract = Geometry.of(grids, grids[1:2], device)
+    tokens = block.injector(tokens, levels, inject)
+    for extractor in block.extractors:
+        levels = extractor(levels, tokens, extract, grids)
+    return {
+        'c1': c1,
+        **{'c2': c2, 'c3': c3, 'c4': c4},
+        **{'tokens': tokens, 'c': levels, 'cls': file['cls']},
+    }
+
+
 @dataclass(frozen=True)
 class Kind:
     """How files of a kind are checked.
@@ -184,7 +243,11 @@ class Kind:
     tolerance: float = 1e-5
 
 
-KINDS = {'retrieval': Kind(retrieval), 'mmcv_ops': Kind(mmcv_ops)}
+KINDS = {
+    'retrieval': Kind(retrieval),
+    'mmcv_ops': Kind(mmcv_ops),
+    'vit_adapter': Kind(vit_adapter),
+}
 
 
 def largest_difference(ours: Tensor, expected: Tensor) -> float:

@@ -104,6 +104,7 @@ class BEiT3ViT(BaseModule):
                 f'{num_layers - 1}; for fewer layers set num_layers'
             )
         self.num_layers = num_layers
+        self.patch_size = patch_size
         self.global_attn_indexes = _layers(global_attn_indexes, num_layers)
         self.out_indices = _layers(out_indices, num_layers)
         self.window_size = window_size
@@ -151,20 +152,39 @@ class BEiT3ViT(BaseModule):
             `out_indices`, in ascending order of the layers.
         """
         grid = self.vision_embedding.grid(image)
-        x = self.vision_embedding(image)
+        x = self.embed(image)
         maps = []
         for i in range(self.num_layers):
+            x = self.run_layers(x, grid, i, i)
+            if i in self.out_indices:
+                patches = x[:, -grid[0] * grid[1] :]  # without the CLS token
+                # (B, h * w, C) -> (B, C, h, w), in channels-last memory
+                maps.append(patches.unflatten(1, grid).permute(0, 3, 1, 2))
+        return tuple(maps)
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Maps images `(B, 3, H, W)` to tokens, CLS token first if kept."""
+        return self.vision_embedding(image)
+
+    def run_layers(
+        self, x: Tensor, grid: tuple[int, int], first: int, last: int
+    ) -> Tensor:
+        """Runs the layers `first` to `last` on tokens of a grid.
+
+        Args:
+            x: What `embed` or earlier layers gave.
+            grid: (height, width) of the map in tokens.
+            first: Number of the first layer, from 0.
+            last: Number of the last one, included.
+        """
+        for i in range(first, last + 1):
             token_map = TokenMap(
                 grid,
                 self._window_size(i),
                 self.relative_positions and self.relative_positions[i],
             )
             x = self.encoder.forward_layer_map(i, x, token_map)
-            if i in self.out_indices:
-                patches = x[:, -grid[0] * grid[1] :]  # without the CLS token
-                # (B, h * w, C) -> (B, C, h, w), in channels-last memory
-                maps.append(patches.unflatten(1, grid).permute(0, 3, 1, 2))
-        return tuple(maps)
+        return x
 
     def get_layer_depth(
         self, param_name: str, prefix: str = ''
