@@ -28,16 +28,22 @@ def _child(parent: Registry, *locations: str) -> Registry:
     )
 
 
-# What builds on mmdet is there for those who have it.
+# What builds on a host is there for those who have it.
 _DETECTION = find_spec('mmdet') is not None
+_SEGMENTATION = find_spec('mmseg') is not None
 
 MODELS = _child(
     _MODELS,
     'models.backbones',
     'models.necks',
     *['models.detection'] * _DETECTION,
+    *['models.segmentation'] * _SEGMENTATION,
 )
-TRANSFORMS = _child(_TRANSFORMS, 'datasets.transforms')
+TRANSFORMS = _child(
+    _TRANSFORMS,
+    'datasets.transforms',
+    *['datasets.transforms.segmentation'] * _SEGMENTATION,
+)
 DATASETS = _child(_DATASETS, 'datasets', *['datasets.coco'] * _DETECTION)
 DATA_SAMPLERS = _child(_DATA_SAMPLERS, 'datasets.samplers')
 HOOKS = _child(_HOOKS, 'engine')

@@ -19,6 +19,12 @@ from mmengine.runner import Runner
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
 
+# Metric -> the option that makes it write, and where to by default.
+RESULTS = {
+    'CocoMetric': ('outfile_prefix', 'results.json'),
+    'IoUMetric': ('output_dir', 'results'),
+}
+
 
 def parse_args() -> argparse.Namespace:
     """Returns the arguments of the command line."""
@@ -33,15 +39,16 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--out',
-        metavar='FILE.json',
-        help="write the predictions in COCO's result format to "
-        'FILE.bbox.json and, of masks, FILE.segm.json',
+        metavar='PATH',
+        help="write the predictions: FILE.json, in COCO's result format, to "
+        'FILE.bbox.json and, of masks, FILE.segm.json; of a segmentation, to '
+        'a folder of images of class numbers',
     )
     parser.add_argument(
         '--format-only',
         action='store_true',
         help='write the predictions without evaluating them, for a test '
-        'server; by default to results.json in the work dir',
+        'server; by default to results.json or results/ in the work dir',
     )
     parser.add_argument(
         '--show-dir',
@@ -51,26 +58,28 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def write_results(cfg: Config, out: str, format_only: bool) -> None:
-    """Makes mmdet's COCO metrics write their predictions to a file.
+def write_results(cfg: Config, out: str | None, format_only: bool) -> None:
+    """Makes the metric of the host write its predictions.
 
     Raises:
-        ValueError: If the file or the metric is of another kind.
+        ValueError: If the path or the metric is of another kind.
     """
-    path = Path(out).absolute()
-    if path.suffix != '.json':
-        raise ValueError(f'--out {out} must end in .json')
     metrics = cfg.test_evaluator
     metrics = [metrics] if isinstance(metrics, dict) else metrics
     kinds = [metric.type for metric in metrics]
-    coco = [m for m in metrics if m.type.split('.')[-1] == 'CocoMetric']
-    if len(coco) != 1:
+    if len(kinds) != 1 or kinds[0].split('.')[-1] not in RESULTS:
         raise ValueError(
-            '--out and --format-only need one CocoMetric in test_evaluator, '
-            f'which has {kinds}'
+            f'--out and --format-only need one of {list(RESULTS)} in '
+            f'test_evaluator, which has {kinds}'
         )
-    coco[0].outfile_prefix = str(path.with_suffix(''))
-    coco[0].format_only = format_only
+    option, default = RESULTS[kinds[0].split('.')[-1]]
+    path = Path(out or Path(cfg.work_dir, default)).absolute()
+    suffix = Path(default).suffix
+    if path.suffix != suffix:
+        wanted = f'end in {suffix}' if suffix else 'be a folder'
+        raise ValueError(f'--out {out} must {wanted}')
+    metrics[0][option] = str(path.with_suffix(''))
+    metrics[0].format_only = format_only
 
 
 def show_predictions(cfg: Config, folder: str) -> None:
@@ -86,7 +95,10 @@ def show_predictions(cfg: Config, folder: str) -> None:
             "as dict(type='mmdet.DetVisualizationHook')"
         )
     hook.draw = True
-    hook.test_out_dir = str(Path(folder).absolute())
+    if hook.type.split('.')[-1] == 'SegVisualizationHook':
+        cfg.visualizer.save_dir = str(Path(folder).absolute())
+    else:
+        hook.test_out_dir = str(Path(folder).absolute())
 
 
 def use_tta(cfg: Config) -> None:
@@ -116,8 +128,7 @@ def build_runner(args: argparse.Namespace) -> Runner:
     cfg.load_from, cfg.resume = args.checkpoint, False
     cli.add_checkpoint_hook(cfg, strict=True)
     if args.out or args.format_only:
-        out = args.out or str(Path(cfg.work_dir, 'results.json'))
-        write_results(cfg, out, args.format_only)
+        write_results(cfg, args.out, args.format_only)
     if args.show_dir:
         show_predictions(cfg, args.show_dir)
     if args.tta:
@@ -142,6 +153,8 @@ def main() -> None:
             if prefix:
                 files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.json')
                 print(f'predictions: {", ".join(sorted(map(str, files)))}')
+            if getattr(metric, 'output_dir', None):
+                print(f'predictions: {metric.output_dir}')
         if args.show_dir:
             print(f'pictures: {args.show_dir}')
 

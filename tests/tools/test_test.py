@@ -142,7 +142,7 @@ def test_insisting_on_a_checkpoint(
         (
             "test_evaluator = dict(type='mmdet.VOCMetric')",
             ['x.pth', '--format-only'],
-            r'one CocoMetric.*VOCMetric',
+            r"one of \['CocoMetric'.*VOCMetric",
         ),
         (
             "default_hooks.pop('visualization')",

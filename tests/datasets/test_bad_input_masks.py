@@ -1,0 +1,75 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import numpy as np
+import pytest
+from PIL import Image
+
+from beit3_mm.datasets.transforms.segmentation import LoadSemanticMask
+
+
+@pytest.fixture
+def sample(tmp_path):
+    """Writes a mask and returns what a data set gives for it."""
+
+    def write(mask, mode=None, reduce_zero_label=False, name='mask.png'):
+        path = tmp_path / name
+        Image.fromarray(np.asarray(mask, np.uint8), mode).save(path)
+        return {
+            'img': np.zeros((9, 9, 3), np.uint8),  # resized meanwhile
+            'ori_shape': (2, 3),
+            'img_path': str(tmp_path / 'image.jpg'),
+            'seg_map_path': str(path),
+            'reduce_zero_label': reduce_zero_label,
+            'label_map': None,
+            'seg_fields': [],
+        }
+
+    return write
+
+
+def test_good_masks(sample):
+    mask = [[0, 1, 2], [2, 255, 0]]
+    results = LoadSemanticMask(num_classes=3).transform(sample(mask))
+    assert results['gt_seg_map'].tolist() == mask
+    reduced = sample([[0, 1, 2], [3, 3, 0]], reduce_zero_label=True)
+    results = LoadSemanticMask(num_classes=3).transform(reduced)
+    assert results['gt_seg_map'].tolist() == [[255, 0, 1], [2, 2, 255]]
+
+
+def test_palette_masks_are_read_by_index(sample):
+    info = sample([[0, 1, 2], [2, 1, 0]])
+    image = Image.open(info['seg_map_path'])
+    image.putpalette([9, 9, 9] * 256)
+    image.save(info['seg_map_path'])
+    results = LoadSemanticMask(num_classes=3).transform(info)
+    assert results['gt_seg_map'].tolist() == [[0, 1, 2], [2, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ('mask', 'message'),
+    [
+        ([[0, 1], [0, 1]], r'mask\.png is 2 x 2.*image\.jpg 2 x 3'),
+        ([[0, 1, 7], [9, 1, 255]], r'mask\.png holds the classes \[7, 9\]'),
+        (np.zeros((2, 3, 3)), r"mask\.png has the image mode 'RGB'"),
+    ],
+)
+def test_unfit_masks_are_named(sample, mask, message):
+    with pytest.raises(ValueError, match=message):
+        LoadSemanticMask(num_classes=3).transform(sample(mask))
+
+
+def test_a_missing_mask_is_named(sample, tmp_path):
+    info = sample([[0, 1, 2], [2, 1, 0]])
+    (tmp_path / 'mask.png').unlink()
+    with pytest.raises(
+        FileNotFoundError, match=r'mask\.png: the mask of .*image\.jpg is mis'
+    ):
+        LoadSemanticMask(num_classes=3).transform(info)
+
+
+@pytest.mark.parametrize('part', [0, 20, 50])
+def test_a_truncated_mask_is_named(sample, tmp_path, part):
+    info = sample(np.random.default_rng(0).integers(0, 3, (2, 3)))
+    path = tmp_path / 'mask.png'
+    path.write_bytes(path.read_bytes()[:part])
+    with pytest.raises(ValueError, match=r'mask\.png is no readable mask'):
+        LoadSemanticMask(num_classes=3).transform(info)
