@@ -20,7 +20,10 @@ DEMOS = sorted((ROOT / 'projects').glob('*/configs/**/*.py'))
 SCOPES = {'beit3_mm', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
 # Types that hosts look up without a registry, or that mmengine registers from
 # torch under plain names.
-PLAIN = {'AdamW', 'RoIAlign', 'Pretrained', 'nms', 'soft_nms'}
+PLAIN = {
+    *('AdamW', 'GN', 'Pretrained', 'ReLU', 'RoIAlign'),
+    *('nms', 'soft_nms'),
+}
 
 
 def name(path):

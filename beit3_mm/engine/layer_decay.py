@@ -16,7 +16,7 @@ from beit3_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 DECAY_RULES = ('norm_decay_mult', 'bias_decay_mult', 'flat_decay_mult')
 PARAMWISE_KEYS = ('layer_decay_rate', *DECAY_RULES, 'custom_keys')
-CUSTOM_KEYS = ('lr_mult', 'decay_mult')
+CUSTOM_KEYS = ('depth', 'lr_mult', 'decay_mult')
 
 
 class ParamScale(NamedTuple):
@@ -46,7 +46,8 @@ class LayerDecayOptimWrapperConstructor:
             else `bias_decay_mult` of biases, else `flat_decay_mult` of
             parameters of one dimension;
             `custom_keys`, from a part of a parameter's name to
-            `dict(lr_mult=..., decay_mult=...)`, either of them optional.
+            `dict(depth=..., lr_mult=..., decay_mult=...)`, all optional.
+            `depth` gives parameters outside of the backbone a depth in it,
             `lr_mult` comes on top of layer decay, `decay_mult` replaces the
             other factors; among several matching keys the longest counts.
 
@@ -122,23 +123,27 @@ class LayerDecayOptimWrapperConstructor:
     def _layer_scales(self, model: nn.Module) -> dict[str, float]:
         """Returns the learning-rate factors of all backbones' parameters."""
         rate = self.paramwise_cfg.get('layer_decay_rate', 1.0)
-        scales, found = {}, False
+        scales, num_depths = {}, 0
         for prefix, module in model.named_modules():
             prefix = f'{prefix}.' if prefix else ''
             if not _tells_depth(module):
                 continue
-            found = True
             for name, _ in module.named_parameters(prefix=prefix[:-1]):
                 depth, num_layers = module.get_layer_depth(name, prefix)
                 # An outer backbone knows more than one inside of it.
                 scales.setdefault(name, rate ** (num_layers - depth - 1))
-        if not found:
+                num_depths = max(num_depths, num_layers)
+        if not num_depths:
             raise ValueError(
                 f'{type(model).__name__} holds no module with '
                 'get_layer_depth(param_name, prefix): layer decay needs a '
                 'backbone such as beit3_mm.BEiT3ViT. Without one, leave '
                 '`constructor` out of optim_wrapper'
             )
+        for name, _ in model.named_parameters():
+            depth = self._custom(name, 'depth', None)
+            if depth is not None:
+                scales[name] = rate ** (num_depths - depth - 1)
         return scales
 
     def _decay(
@@ -157,7 +162,9 @@ class LayerDecayOptimWrapperConstructor:
                 )
         return self._custom(name, 'decay_mult', 1.0)
 
-    def _custom(self, name: str, option: str, default: float) -> float:
+    def _custom(
+        self, name: str, option: str, default: float | None
+    ) -> float | None:
         """Returns the option of the longest custom key that matches."""
         matches = [
             key

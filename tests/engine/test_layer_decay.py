@@ -229,3 +229,22 @@ def test_official_rates_of_vqa():
         lr, decay = found[name]
         assert lr == pytest.approx(0.1 * expected['lr_scale'], rel=1e-12)
         assert decay == (0.0 if expected['no_weight_decay'] else 0.5), name
+
+
+def test_a_depth_may_be_given_to_parameters_outside():
+    model = Classifier(Backbone())
+    wrapper = build(
+        model,
+        layer_decay_rate=0.5,
+        custom_keys={'head.weight': dict(depth=0), 'head': dict(lr_mult=2)},
+    )
+    rates = {
+        id(param): group['lr']
+        for group in wrapper.param_groups
+        for param in group['params']
+    }
+    # as the embeddings, depth 0 of 5, and twice as much by the shorter key
+    embedding = rates[id(model.backbone.embedding.weight)]
+    assert embedding == pytest.approx(0.1 * 0.5**4)
+    assert rates[id(model.head.weight)] == pytest.approx(2 * embedding)
+    assert rates[id(model.head.bias)] == pytest.approx(0.2)
