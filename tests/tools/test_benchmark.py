@@ -11,7 +11,10 @@ import torch
 from beit3_mm.layers.window import TokenMap
 
 ROOT = Path(__file__).parents[2]
-COMPARISONS = ('backbone', 'window_padding', 'soft_nms')
+COMPARISONS = (
+    *('backbone', 'window_padding', 'soft_nms'),
+    *('deform_attn', 'deform_attn_train'),
+)
 # Windows of 4 x 4 tokens do not divide the map of 6 x 5.
 CONFIG = """
 image_size = (40, 48)
@@ -273,7 +276,7 @@ def test_wrong_names(run_tool, capsys, config, args, message):
             'train_dataloader = dict(batch_size=1, dataset=dict('
             "type='mmengine.ConcatDataset', datasets=[]))",
             ['--what', 'data'],
-            "'mmengine.ConcatDataset' has no ann_file",
+            "'mmengine.ConcatDataset' has neither an ann_file",
         ),
     ],
 )

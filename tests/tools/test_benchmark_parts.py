@@ -100,7 +100,24 @@ def test_peak_memory():
 
 
 def test_classes_of_drawn_pictures_are_those_of_the_data_set():
-    from benchmarks.detector import _class_names
+    from benchmarks.subjects import _class_names
 
     names = _class_names(dict(type='mmdet.Objects365V2Dataset'))
     assert len(names) == 365
+
+
+def test_drawn_masks_are_read_by_mmseg(tmp_path):
+    from benchmarks.subjects import _draw
+    from mmengine.registry import DATASETS
+
+    for kind, classes in (('ADE20KDataset', 150), ('COCOStuffDataset', 171)):
+        config = dict(
+            type=f'mmseg.{kind}', data_prefix=dict(seg_map_path='gone')
+        )
+        config |= _draw(config, tmp_path / kind, count=2)
+        load = dict(type='beit3_mm.LoadSemanticMask', num_classes=classes)
+        pipeline = [dict(type='beit3_mm.LoadImageFromFile'), load]
+        dataset = DATASETS.build(dict(config, pipeline=pipeline))
+        assert len(dataset) == 2
+        values = {int(v) for v in dataset[1]['gt_seg_map'].flat}
+        assert len(values) > 2

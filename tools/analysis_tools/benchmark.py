@@ -2,7 +2,7 @@
 """Measures a config: `python tools/analysis_tools/benchmark.py CONFIG ...`.
 
 Speed, peak memory and FLOPs of data loading, training and inference of a
-detector, and of different ways to compute the same (`--compare`). Prints rows
+model, and of different ways to compute the same (`--compare`). Prints rows
 of a Markdown table and writes them as JSON.
 """
 
@@ -22,8 +22,8 @@ except ImportError as error:
 import torch
 from benchmarks import report
 from benchmarks.comparisons import COMPARISONS
-from benchmarks.detector import SUBJECTS, Source
 from benchmarks.measure import Measurement, Setting, measure
+from benchmarks.subjects import SUBJECTS, Source
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         choices=SUBJECTS,
         metavar='NAME',
-        help=f'what to measure of the detector: {", ".join(SUBJECTS)} (all, '
+        help=f'what to measure of the model: {", ".join(SUBJECTS)} (all, '
         'unless there is --compare)',
     )
     parser.add_argument(

@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from beit3_mm.layers.attention import MultiwayAttention
 from beit3_mm.layers.window import TokenMap
 from beit3_mm.models.backbones import BEiT3ViT
-from beit3_mm.ops import batched_soft_nms
+from beit3_mm.ops import (
+    batched_soft_nms,
+    multi_scale_deformable_attention,
+)
 from benchmarks import plain
 from benchmarks.measure import Case, Setting
 
@@ -147,10 +150,57 @@ def soft_nms(cfg: Config, setting: Setting) -> Comparison:
     )
 
 
+def deform_attn(cfg: Config, setting: Setting) -> Comparison:
+    """Deformable attention as a weighted gather, beside grid sampling."""
+    return _deformable_attention(setting, with_backward=False)
+
+
+def deform_attn_train(cfg: Config, setting: Setting) -> Comparison:
+    """The same, forward and backward."""
+    return _deformable_attention(setting, with_backward=True)
+
+
+def _deformable_attention(setting: Setting, with_backward: bool) -> Comparison:
+    # 3 levels, 8 heads, 4 points: Mask2Former's pixel decoder on 512 pixels.
+    shapes = torch.tensor([[64, 64], [32, 32], [16, 16]])
+    tokens, heads, dims, points = int(shapes.prod(1).sum()), 8, 32, 4
+    torch.manual_seed(0)
+    value = torch.randn(1, tokens, heads, dims)
+    places = torch.rand(1, tokens, heads, len(shapes), points, 2)
+    weights = torch.rand(1, tokens, heads, len(shapes) * points).softmax(-1)
+    weights = weights.unflatten(-1, (len(shapes), points))
+    value, shapes, *rest = (
+        x.to(setting.device) for x in (value, shapes, places, weights)
+    )
+
+    def run(attend: Callable[..., Tensor]) -> tuple[Tensor, ...]:
+        leaves = [x.requires_grad_(with_backward) for x in (value, *rest)]
+        out = attend(leaves[0], shapes, *leaves[1:])
+        if not with_backward:
+            return (out,)
+        return out.detach(), *torch.autograd.grad(out.square().sum(), leaves)
+
+    ways = {
+        'weighted gather': multi_scale_deformable_attention,
+        'grid sampling': plain.grid_sample_attention,
+    }
+    size = f'{tokens} queries and tokens, 3 levels, 8 x 32, 4 points'
+    return Comparison(
+        [
+            Case(way, lambda attend=attend: partial(run, attend), size, 1, 0)
+            for way, attend in ways.items()
+        ],
+        TOLERANCES[torch.float32],
+        f'Forward{" and backward" * with_backward}, always in float32.',
+    )
+
+
 COMPARISONS: dict[str, Callable[[Config, Setting], Comparison]] = {
     'backbone': backbone,
     'window_padding': window_padding,
     'soft_nms': soft_nms,
+    'deform_attn': deform_attn,
+    'deform_attn_train': deform_attn_train,
 }
 
 

@@ -76,6 +76,33 @@ def backbone(model: BEiT3ViT, image: Tensor) -> Tensor:
     return patches.transpose(1, 2).unflatten(2, grid)
 
 
+def grid_sample_attention(
+    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Deformable attention by `grid_sample`, a call for each level, whose
+    samples are all stored, as mmcv's pure-PyTorch function does it.
+
+    Arguments and result are those of `multi_scale_deformable_attention`.
+    """
+    batch, _, heads, dims = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    sizes = [height * width for height, width in shapes.tolist()]
+    samples = []
+    for level, part in enumerate(value.split(sizes, 1)):
+        # (B, S, H, D) -> (B * H, D, h, w)
+        map_ = part.permute(0, 2, 3, 1).flatten(0, 1)
+        map_ = map_.unflatten(2, shapes[level].tolist())
+        # (B, Q, H, P, 2) -> (B * H, Q, P, 2)
+        grid = locations[:, :, :, level].transpose(1, 2).flatten(0, 1)
+        samples.append(F.grid_sample(map_, 2 * grid - 1, align_corners=False))
+    # (B, Q, H, L, P) -> (B * H, 1, Q, L * P)
+    weights = weights.transpose(1, 2).reshape(
+        batch * heads, 1, queries, len(sizes) * points
+    )
+    out = (torch.cat(samples, -1) * weights).sum(-1)  # (B * H, D, Q)
+    return out.view(batch, heads * dims, queries).transpose(1, 2)
+
+
 def nms_by_class(
     nms: ClassNMS, boxes: Tensor, scores: Tensor, labels: Tensor, max_num: int
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""Data loading, a training step and inference of a config's detector.
+"""Data loading, a training step and inference of a config's model.
 
 Weights are random, so that no file is needed. Without training nearly every
 box has a score worth keeping, which is the most that inference can meet.
@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from benchmarks.measure import Case, Setting
-from benchmarks.synthetic import write_coco
+from benchmarks.synthetic import write_coco, write_masks
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,17 @@ class Source:
         dataset = config['dataset']
         while 'dataset' in dataset:  # wrappers
             dataset = dataset['dataset']
-        if 'ann_file' not in dataset:
+        part = _annotations(dataset)
+        if part is None:
             raise ValueError(
-                f'{key}: {dataset["type"]!r} has no ann_file; only a data set '
-                'with one can be measured'
+                f'{key}: {dataset["type"]!r} has neither an ann_file nor a '
+                'data_prefix.seg_map_path; only a data set with one can be '
+                'measured'
             )
-        root = dataset.get('data_root') or ''
-        if Path(root, dataset['ann_file']).is_file():
+        if Path(dataset.get('data_root') or '', part).exists():
             return config, 'real'
-        classes = _class_names(dataset)
         count = max(8, config['batch_size'])
-        dataset |= write_coco(self.folder / stage, classes, count)
+        dataset |= _draw(dataset, self.folder / stage, count)
         return config, 'synthetic'
 
     def first_batch(self, stage: str) -> tuple[dict, str]:
@@ -78,6 +78,22 @@ class Source:
         sizes = [image.shape[-2:] for image in batch['inputs']]
         height, width = (max(side) for side in zip(*sizes))
         return batch, f'{len(sizes)} x {height} x {width}, {kind}'
+
+
+def _annotations(dataset: dict) -> str | None:
+    """Returns the file or folder of annotations that a data set names."""
+    masks = dataset.get('data_prefix', {}).get('seg_map_path')
+    return masks or dataset.get('ann_file')
+
+
+def _draw(dataset: dict, folder: Path, count: int) -> dict:
+    """Draws pictures for a data set and returns what it must be told."""
+    classes = _class_names(dataset)
+    if 'seg_map_path' not in dataset.get('data_prefix', {}):
+        return write_coco(folder, classes, count)
+    stuff = dataset['type'].endswith('COCOStuffDataset')
+    suffix = '_labelTrainIds.png' if stuff else '.png'
+    return write_masks(folder, len(classes), count, suffix)
 
 
 def _class_names(dataset: dict) -> list[str]:

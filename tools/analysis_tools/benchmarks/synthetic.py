@@ -1,5 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""Drawn pictures in COCO's format, where a config's data are not at hand."""
+"""Drawn pictures and annotations, where a config's data are not at hand."""
 
 import json
 from collections.abc import Sequence
@@ -28,9 +28,7 @@ def write_coco(folder: Path, classes: Sequence[str], count: int) -> dict:
     images, annotations = [], []
     for i in range(count):
         name = f'{i}.jpg'
-        noise = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        picture = Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
-        picture.save(folder / 'images' / name)
+        _soft_noise(rng).save(folder / 'images' / name)
         width, height = SIZE
         images.append(
             {'id': i, 'file_name': name, 'width': width, 'height': height}
@@ -57,6 +55,42 @@ def write_coco(folder: Path, classes: Sequence[str], count: int) -> dict:
         'ann_file': 'annotations.json',
         'data_prefix': {'img': 'images'},
     }
+
+
+def write_masks(
+    folder: Path, num_classes: int, count: int, suffix: str
+) -> dict:
+    """Writes pictures of soft noise with masks of rectangles.
+
+    Args:
+        folder: Where to; it is created, or its pictures are replaced.
+        num_classes: Masks hold values from 0 to this one, less 1.
+        count: Number of pictures.
+        suffix: End of a mask's file name.
+
+    Returns:
+        What mmseg's data sets must be told to read them.
+    """
+    rng = np.random.default_rng(0)
+    for name in ('images', 'masks'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        _soft_noise(rng).save(folder / 'images' / f'{i}.jpg')
+        mask = np.zeros(SIZE[::-1], np.uint8)
+        for _ in range(NUM_OBJECTS):
+            x, y, width, height = _rectangle(rng)['bbox']
+            mask[y : y + height, x : x + width] = rng.integers(num_classes)
+        Image.fromarray(mask).save(folder / 'masks' / f'{i}{suffix}')
+    return {
+        'data_root': str(folder),
+        'ann_file': '',
+        'data_prefix': {'img_path': 'images', 'seg_map_path': 'masks'},
+    }
+
+
+def _soft_noise(rng: np.random.Generator) -> Image.Image:
+    noise = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize(SIZE, Image.Resampling.BICUBIC)
 
 
 def _rectangle(rng: np.random.Generator) -> dict:
