@@ -17,7 +17,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import Runner
 
 from beit3_mm.engine import cli
@@ -73,24 +73,38 @@ def build_runner(args: argparse.Namespace) -> Runner:
             raise ValueError(f'{args.config} has no {key}')
     if args.amp:
         use_amp(cfg)
-    if args.resume:
-        cfg.load_from = (
-            latest_checkpoint(cfg.work_dir)
-            if args.resume == 'latest'
-            else args.resume
-        )
-        cfg.resume = cfg.load_from is not None
+    checkpoint = args.resume
+    if checkpoint == 'latest':
+        checkpoint = latest_checkpoint(cfg.work_dir)
+    if checkpoint:  # else `load_from` of the config stays
+        cfg.load_from, cfg.resume = checkpoint, True
     cli.check_checkpoint(cfg.get('load_from'))
     cli.add_checkpoint_hook(cfg, strict=cfg.get('resume', False))
     runner = Runner.from_cfg(cfg)
-    if args.resume and not cfg.resume:
+    if args.resume and not checkpoint:
         runner.logger.warning(
             f'no checkpoint to resume in {cfg.work_dir}: starting afresh'
         )
     cli.build_loop(runner, 'train')
     cli.build_loop(runner, 'val')
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    warn_of_batch_size(runner)
     return runner
+
+
+def warn_of_batch_size(runner: Runner) -> None:
+    """Warns where the learning rate is made for another batch size."""
+    scale = runner.cfg.get('auto_scale_lr') or {}
+    wanted = scale.get('base_batch_size')
+    sampler = runner.train_dataloader.batch_sampler
+    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    batch_size = sampler.batch_size * get_world_size() * accumulated
+    if wanted and batch_size != wanted and not scale.get('enable'):
+        runner.logger.warning(
+            f'the learning rate of {runner.cfg.filename} is for {wanted} '
+            f'images a step, this run has {batch_size}: scale it by '
+            '--cfg-options auto_scale_lr.enable=True'
+        )
 
 
 def summary(runner: Runner) -> str:

@@ -18,6 +18,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from beit3_mm.compat import require_hosts
+from beit3_mm.compat.hosts import ORIGINALS
 
 # Wrong input that shows only while a model runs: weights, images. Other
 # errors then are faults of a program and keep their traceback.
@@ -101,6 +102,8 @@ def load_config(args: argparse.Namespace) -> Config:
     try:
         cfg = Config.fromfile(args.config)
     except Exception as error:
+        # `_base_ = 'mmdet::...'` says that a distribution is not installed
+        require_hosts(*[host for host in ORIGINALS if host in str(error)])
         raise ValueError(
             f'config {args.config}: {type(error).__name__}: {error}'
         ) from error

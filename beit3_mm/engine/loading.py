@@ -77,8 +77,12 @@ def load_file(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it is damaged, or needs unpickling.
+        CheckpointError: If it is an address, damaged, or needs unpickling.
     """
+    if '://' in str(path):
+        raise CheckpointError(
+            f'{path} is an address: download it and name the file'
+        )
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
@@ -122,6 +126,8 @@ def use_safe_loading(trust: bool = False) -> None:
     _trust_files = trust
     # torch's own switch; it holds for downloads and worker processes too.
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '0' if trust else '1'
+    # torch refuses every file where both are set.
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
 
     def load_from_local(filename: str, map_location: Any = None) -> dict:
         return load_file(filename, map_location=map_location)

@@ -76,16 +76,26 @@ class SafeCheckpointHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Makes local checkpoint hooks write through `AtomicBackend`."""
         for hook in runner.hooks:
-            if not isinstance(hook, CheckpointHook):
-                continue
-            if hook.max_keep_ckpts == 1:
+            if (
+                isinstance(hook, CheckpointHook)
+                and hook.backend_args is None
+                and '://' not in str(hook.out_dir)
+            ):
+                hook.backend_args = {'backend': 'atomic'}
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuses to keep a single checkpoint.
+
+        Raises:
+            ValueError: If a checkpoint hook would do so.
+        """
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook) and hook.max_keep_ckpts == 1:
                 raise ValueError(
                     'max_keep_ckpts=1 deletes the only checkpoint before the '
                     'next one is written; set '
                     'default_hooks.checkpoint.max_keep_ckpts to 2 or more'
                 )
-            if hook.backend_args is None and '://' not in str(hook.out_dir):
-                hook.backend_args = {'backend': 'atomic'}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turns everything into tensors and plain values."""
@@ -133,12 +143,15 @@ def latest_checkpoint(work_dir: str) -> str | None:
     """Returns the newest checkpoint of a run, None where there is none.
 
     mmengine notes it in the file `last_checkpoint`, which is of no use after
-    a kill in that moment, or when the folder was moved; then the highest
-    number counts.
+    a kill in that moment; then the highest number counts. In a folder that
+    was moved or copied, the file of the noted name in it counts.
     """
     note = Path(work_dir, 'last_checkpoint')
-    if note.is_file() and Path(path := note.read_text().strip()).is_file():
-        return path
+    if note.is_file():
+        noted = Path(note.read_text().strip())
+        for path in (Path(work_dir, noted.name), noted):
+            if noted.name and path.is_file():
+                return str(path)
     numbers = {
         int(match[1]): str(file)
         for file in Path(work_dir).glob('*.pth')

@@ -76,6 +76,21 @@ def test_unreadable_files_are_named(save, tmp_path):
         load_file(save(torch.zeros(2)))
 
 
+def test_addresses_are_refused():
+    with pytest.raises(
+        CheckpointError, match=r'https://x\.org/a\.pth is an ad'
+    ):
+        load_file('https://x.org/a.pth')
+
+
+def test_torchs_other_switch_does_not_refuse_good_files(
+    save, safe_loading, monkeypatch
+):
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    use_safe_loading()
+    assert load_file(save({'a': torch.ones(1)}))['a'] == 1
+
+
 def test_mmengine_no_longer_falls_back_to_unpickling(save, safe_loading):
     net = Net()
     state = {**net.state_dict()}

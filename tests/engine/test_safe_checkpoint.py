@@ -237,3 +237,14 @@ def test_latest_checkpoint(tmp_path):
         )
     note.write_text(str(tmp_path / 'iter_9.pth'))
     assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_9.pth')
+
+
+def test_a_copied_folder_resumes_its_own_checkpoint(tmp_path):
+    first, copy = tmp_path / 'first', tmp_path / 'copy'
+    for folder in (first, copy):
+        folder.mkdir()
+        (folder / 'iter_5.pth').touch()
+        (folder / 'last_checkpoint').write_text(str(first / 'iter_5.pth'))
+    assert latest_checkpoint(str(copy)) == str(copy / 'iter_5.pth')
+    (copy / 'iter_5.pth').unlink()  # as with CheckpointHook's out_dir
+    assert latest_checkpoint(str(copy)) == str(first / 'iter_5.pth')

@@ -1,6 +1,8 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
+import os
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -151,6 +153,66 @@ def test_hooks_that_do_not_fit_end_with_one_message(
             *('train', write_config(), '--work-dir', tmp_path / 'w'),
             *('--cfg-options', one),
         )
+
+
+def test_resume_without_checkpoint_keeps_load_from(
+    run_tool, write_config, tmp_path, monkeypatch
+):
+    torch.save({'nothing': torch.ones(1)}, tmp_path / 'first.pth')
+    text = f'load_from = {str(tmp_path / "first.pth")!r}'
+    with pytest.raises(SystemExit, match=r'nothing in .*first\.pth fits'):
+        run_tool(
+            *('train', write_config(text), '--work-dir', tmp_path / 'w'),
+            '--resume',
+        )
+
+
+def test_another_batch_size_is_warned_of(
+    run_tool, write_config, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(Runner, 'train', lambda self: None)
+    for batch_size, enable, warns in ((64, False, 1), (2, False, 0)):
+        text = (
+            f'auto_scale_lr = dict(base_batch_size={batch_size}, '
+            f'enable={enable})'
+        )
+        run_tool('train', write_config(text), '--work-dir', tmp_path / 'w')
+        printed = capsys.readouterr().out
+        assert (
+            printed.count('is for 64 images a step, this run has 2') == warns
+        )
+
+
+def test_two_processes_train_resume_and_test(write_config, tmp_path):
+    config, work_dir = write_config(), tmp_path / 'w'
+    gloo = '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'
+    env = {
+        **os.environ,
+        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+        'PORT': '29555',
+        'OMP_NUM_THREADS': '1',
+    }
+
+    def run(script, *args):
+        done = subprocess.run(
+            ['bash', TOOLS / f'{script}.sh', *map(str, args), *gloo],
+            capture_output=True,
+            text=True,
+            env=env,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done
+
+    train = ('dist_train', config, 2, '--work-dir', work_dir, '--resume')
+    gloo += ('train_cfg.max_iters=2',)
+    run(*train)
+    gloo = (*gloo[:2], 'train_cfg.max_iters=4')
+    run(*train)
+    assert sorted(losses(work_dir)) == [3, 4]
+    gloo = gloo[:2]
+    path = work_dir / 'iter_4.pth'
+    done = run('dist_test', config, path, 2, '--work-dir', tmp_path / 't')
+    assert 'coco/bbox_mAP' in done.stdout
 
 
 def test_interruption_says_how_to_go_on(
