@@ -1,4 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+# ruff: noqa: E402  a missing mmengine gets a message of ours
 """Child registries of mmengine's, scope `beit3_mm`.
 
 A registry imports the modules in `locations` when a type is first looked up,
@@ -6,6 +7,10 @@ so that importing `beit3_mm` imports no model.
 """
 
 from importlib.util import find_spec
+
+from beit3_mm.compat import require_hosts
+
+require_hosts('mmengine')
 
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
@@ -42,6 +47,7 @@ MODELS = _child(
 TRANSFORMS = _child(
     _TRANSFORMS,
     'datasets.transforms',
+    *['datasets.transforms.detection'] * _DETECTION,
     *['datasets.transforms.segmentation'] * _SEGMENTATION,
 )
 DATASETS = _child(_DATASETS, 'datasets', *['datasets.coco'] * _DETECTION)

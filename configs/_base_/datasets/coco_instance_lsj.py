@@ -37,7 +37,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='beit3_mm.LoadImageFromFile'),
     dict(type='mmdet.Resize', scale=image_size, keep_ratio=True),
-    dict(type='mmdet.Pad', pad_to_square=True, pad_val=pad_val),
+    dict(type='beit3_mm.SquarePad', pad_val=pad_val),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='mmdet.PackDetInputs',

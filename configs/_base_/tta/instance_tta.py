@@ -19,8 +19,7 @@ tta_pipeline = [
             ],
             [
                 dict(
-                    type='mmdet.Pad',
-                    pad_to_square=True,
+                    type='beit3_mm.SquarePad',
                     pad_val=dict(img=(128, 128, 128), masks=0),
                 )
             ],
