@@ -305,7 +305,7 @@ def test_objects365_loads_no_masks(name):
     )
     for loader in loaders:
         dataset = loader.dataset
-        assert dataset.type == 'mmdet.Objects365V2Dataset'
+        assert dataset.type == 'beit3_mm.Objects365V2Dataset'
         assert 'objects365v2' in dataset.data_root
         (step,) = [
             step

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
+from mmdet.datasets import Objects365V2Dataset as MMDetObjects365V2Dataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
@@ -12,32 +13,22 @@ from beit3_mm.datasets.seeding import SampleError
 from beit3_mm.registry import DATASETS
 
 
-@DATASETS.register_module()
-class CocoDataset(MMDetCocoDataset):
-    """mmdet's `CocoDataset`, whose errors name the file they come from.
+class CheckedAnnotations:
+    """Errors that name the file, for mmdet's data sets in COCO's format.
 
     The annotation file is checked when it is read, not hours later:
 
     - what is no COCO file, a box that is not four finite numbers, a polygon
       that is not a list of finite numbers (mmdet hangs on NaN), a run-length
-      mask of another size than its image, and classes that the file does not
-      have, or has in another order (mmdet shifts the labels), are errors;
-    - annotations of a category that the file does not list are left out, and
-      those without a mask, in a file that has masks, are ignored where masks
-      are loaded; the log says how many;
+      mask of another size than its image, no mask at all where masks are
+      loaded, and classes that the file does not have, or has in another order
+      (mmdet shifts the labels), are errors;
+    - annotations of a category or an image that the file does not list are
+      left out, and those without a mask, in a file that has masks, are
+      ignored where masks are loaded; the log says how many;
     - as in mmdet, boxes that are empty or outside of the image are left out,
       polygons of less than three points are ignored, and an image without
       annotations is one without objects (`filter_cfg` drops it).
-
-    Example:
-        >>> dict(
-        ...     type='beit3_mm.CocoDataset',
-        ...     ann_file='annotations/instances_val2017.json',
-        ...     data_root='data/coco/',
-        ...     data_prefix=dict(img='val2017/'),
-        ...     test_mode=True,
-        ...     pipeline=[dict(type='beit3_mm.LoadImageFromFile')],
-        ... )
     """
 
     def COCOAPI(self, path: str) -> COCO:  # the host's name
@@ -57,8 +48,10 @@ class CocoDataset(MMDetCocoDataset):
         _check_images(coco, self.ann_file)
         _check_annotations(coco, self.ann_file)
         _check_classes(coco, self.ann_file, self.metainfo['classes'])
-        _leave_out_unknown_categories(coco, self.ann_file)
-        _mark_missing_masks(coco, self.ann_file)
+        _say_what_is_left_out(coco, self.ann_file)
+        steps = self.pipeline.transforms
+        loads_masks = any(getattr(step, 'with_mask', False) for step in steps)
+        _mark_missing_masks(coco, self.ann_file, loads_masks)
         return coco
 
     def filter_data(self) -> list[dict]:
@@ -88,6 +81,27 @@ class CocoDataset(MMDetCocoDataset):
             raise SampleError(
                 f'{path}: {type(error).__name__}: {error}'
             ) from error
+
+
+@DATASETS.register_module()
+class CocoDataset(CheckedAnnotations, MMDetCocoDataset):
+    """mmdet's `CocoDataset` with `CheckedAnnotations`.
+
+    Example:
+        >>> dict(
+        ...     type='beit3_mm.CocoDataset',
+        ...     ann_file='annotations/instances_val2017.json',
+        ...     data_root='data/coco/',
+        ...     data_prefix=dict(img='val2017/'),
+        ...     test_mode=True,
+        ...     pipeline=[dict(type='beit3_mm.LoadImageFromFile')],
+        ... )
+    """
+
+
+@DATASETS.register_module()
+class Objects365V2Dataset(CheckedAnnotations, MMDetObjects365V2Dataset):
+    """mmdet's `Objects365V2Dataset` with `CheckedAnnotations`."""
 
 
 def _check_images(coco: COCO, ann_file: str) -> None:
@@ -162,20 +176,33 @@ def _check_classes(coco: COCO, ann_file: str, classes: Sequence[str]) -> None:
         )
 
 
-def _leave_out_unknown_categories(coco: COCO, ann_file: str) -> None:
-    ids = [annotation['category_id'] for annotation in coco.anns.values()]
-    unknown = [i for i in ids if i not in coco.cats]
-    if unknown:
-        _warn(
-            f'{ann_file}: left out {len(unknown)} of {len(ids)} annotations, '
-            f'whose category ids {sorted(set(unknown))} are not among the '
-            "file's categories"
-        )
+def _say_what_is_left_out(coco: COCO, ann_file: str) -> None:
+    for key, known, name in (
+        ('category_id', coco.cats, 'categories'),
+        ('image_id', coco.imgs, 'images'),
+    ):
+        ids = [annotation[key] for annotation in coco.anns.values()]
+        unknown = [i for i in ids if i not in known]
+        if unknown:
+            some = sorted(set(unknown))[:10]
+            _warn(
+                f'{ann_file}: left out {len(unknown)} of {len(ids)} '
+                f'annotations, whose {key}s {some} are not among the '
+                f"file's {name}"
+            )
 
 
-def _mark_missing_masks(coco: COCO, ann_file: str) -> None:
+def _mark_missing_masks(coco: COCO, ann_file: str, loads_masks: bool) -> None:
     missing = [a for a in coco.anns.values() if not a.get('segmentation')]
-    if not missing or len(missing) == len(coco.anns):
+    if not missing:
+        return
+    if len(missing) == len(coco.anns):
+        if loads_masks:
+            raise ValueError(
+                f'{ann_file} holds boxes alone: none of its {len(missing)} '
+                'annotations has a segmentation. Load them with '
+                'with_mask=False, by a detector without mask_head'
+            )
         return
     for annotation in missing:
         # An empty polygon is what mmdet's LoadAnnotations ignores.

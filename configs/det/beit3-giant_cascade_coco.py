@@ -6,7 +6,8 @@
 # norms and positions decay too, as ViTDet's huge model [found: detectron2].
 # Expected: 63.7 box / 54.8 mask AP on test-dev with test-time augmentation
 # [tables], of the paper; not run on COCO by us.
-# Command: bash tools/dist_train.sh configs/det/beit3-giant_cascade_coco.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3-giant_cascade_coco.py 8
 _base_ = './beit3_cascade_coco.py'
 arch = dict(_base_.archs.giant, **_base_.vitdet_backbones.giant)
 model = dict(backbone=dict(**arch), neck=dict(in_channels=arch['embed_dims']))

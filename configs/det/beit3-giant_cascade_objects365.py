@@ -5,8 +5,8 @@
 # paper leaves open as in beit3_cascade_objects365.py, norms as in
 # beit3-giant_cascade_coco.py.
 # Expected: not run by us, and no figure is published.
-# Command:
-# bash tools/dist_train.sh configs/det/beit3-giant_cascade_objects365.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3-giant_cascade_objects365.py 8
 _base_ = './beit3_cascade_objects365.py'
 arch = dict(_base_.archs.giant, **_base_.vitdet_backbones.giant)
 model = dict(backbone=dict(**arch), neck=dict(in_channels=arch['embed_dims']))

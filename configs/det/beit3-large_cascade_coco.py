@@ -4,7 +4,8 @@
 # since the authors published no large detector: layer decay 0.8.
 # Expected: not run on COCO by us. ViTDet-L with MAE weights and plain NMS
 # reaches 57.6 box / 50.0 mask AP [found: its README].
-# Command: bash tools/dist_train.sh configs/det/beit3-large_cascade_coco.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3-large_cascade_coco.py 8
 # After the Objects365 stage: --cfg-options model.backbone.init_cfg=None
 # load_from=work_dirs/beit3-large_cascade_objects365/iter_408349.pth
 _base_ = './beit3_cascade_coco.py'

@@ -3,8 +3,8 @@
 # Numbers: beit3_cascade_objects365.py's, with the size and the layer decay of
 # beit3-large_cascade_coco.py.
 # Expected: not run by us, and no figure is published.
-# Command:
-# bash tools/dist_train.sh configs/det/beit3-large_cascade_objects365.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3-large_cascade_objects365.py 8
 _base_ = './beit3_cascade_objects365.py'
 arch = _base_.archs.large
 model = dict(

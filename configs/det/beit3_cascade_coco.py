@@ -4,7 +4,8 @@
 # Cascade base recipe [found: detectron2 projects/ViTDet], in the files below.
 # Expected: not run on COCO by us. ViTDet-B with MAE weights and plain NMS
 # reaches 54.0 box / 46.7 mask AP [found: its README].
-# Command: bash tools/dist_train.sh configs/det/beit3_cascade_coco.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3_cascade_coco.py 8
 # It starts from the released pretraining weights; from this repository's
 # Objects365 stage instead with --cfg-options model.backbone.init_cfg=None
 # load_from=work_dirs/beit3_cascade_objects365/iter_408349.pth

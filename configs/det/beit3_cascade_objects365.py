@@ -6,7 +6,8 @@
 # (v2: EVA-01 [found]), on mask losses (off: there are no masks) and on where
 # the rate drops (8/9 and 0.963 of the steps, as ViTDet [found]).
 # Expected: not run by us, and no figure is published.
-# Command: bash tools/dist_train.sh configs/det/beit3_cascade_objects365.py 64
+# Command, with NNODES=8, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/det/beit3_cascade_objects365.py 8
 _base_ = ['./beit3_cascade_coco.py', '../_base_/datasets/objects365v2.py']
 o365 = _base_.objects365
 box_heads = [
@@ -21,7 +22,7 @@ pipelines = [
     [dict(step, **boxes.get(step.type, {})) for step in pipeline]
     for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
 ]
-data = dict(type='mmdet.Objects365V2Dataset', data_root=o365.data_root)
+data = dict(type='beit3_mm.Objects365V2Dataset', data_root=o365.data_root)
 train_dataloader = dict(
     dataset=dict(dataset=dict(data, **o365.train, pipeline=pipelines[0]))
 )

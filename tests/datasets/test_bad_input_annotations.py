@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from beit3_mm.datasets import SampleError
-from beit3_mm.datasets.coco import CocoDataset
+from beit3_mm.datasets.coco import CocoDataset, Objects365V2Dataset
 
 NAN, INF = float('nan'), float('inf')
 SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
@@ -193,6 +193,19 @@ def test_unknown_category_ids_are_left_out_and_counted(build, messages):
     assert '[77]' in messages[0]
 
 
+def test_annotations_of_unknown_images_are_counted(build, messages):
+    dataset = build(annotation(), annotation(id=2, image_id=9))
+    assert objects(dataset) == ([0], 0)
+    assert len(messages) == 1
+    assert 'left out 1 of 2 annotations, whose image_ids [9]' in messages[0]
+
+
+def test_objects365_is_checked_too(tmp_path):
+    (tmp_path / 'ann.json').write_text('{"images": []')
+    with pytest.raises(ValueError, match=r'ann.json is not a COCO annotation'):
+        Objects365V2Dataset(ann_file='ann.json', data_root=str(tmp_path))
+
+
 def test_categories_that_are_not_asked_for_are_left_out(build, messages):
     dataset = build(
         annotation(), annotation(id=2, category_id=5), classes=('dog',)
@@ -228,8 +241,8 @@ def test_box_only_file(build, messages):
     boxes = build(*anns, pipeline=pipeline(with_mask=False))
     assert boxes[0]['data_samples'].gt_instances.labels.tolist() == [0, 0]
     assert messages == []
-    with pytest.raises(SampleError, match=r"a.png: KeyError: 'mask'"):
-        build(*anns)[0]
+    with pytest.raises(ValueError, match=r'ann.json holds boxes alone.*False'):
+        build(*anns)
 
 
 def test_run_length_masks(build):
