@@ -237,6 +237,12 @@ def load_vision_weights(model: nn.Module, path: str) -> None:
     file = load_file(path)
     weights = encoder_weights(file.get('model', file.get('state_dict', file)))
     embedding = model.vision_embedding
+    for name in ('positions.weight', 'proj.weight'):
+        if f'vision_embedding.{name}' not in weights:
+            raise ValueError(
+                f'{path} holds no vision encoder: it has no '
+                f'vision_embedding.{name}, or what it is called officially'
+            )
     positions = weights['vision_embedding.positions.weight']
     side = round((len(positions) - POSITION_OFFSET - 1) ** 0.5)
     weights['vision_embedding.positions.weight'] = resize_positions(

@@ -117,7 +117,7 @@ class BEiT3(nn.Module):
         Raises:
             ValueError: If neither image nor text is given, if an argument
                 lacks the modality that it belongs to, or if cached decoding
-                meets vision-language experts.
+                meets vision-language experts or padding.
         """
         if image is None and text_ids is None:
             raise ValueError('give an image, text_ids or both')
@@ -125,6 +125,12 @@ class BEiT3(nn.Module):
             raise ValueError('image_mask given without an image')
         if text_ids is None and text_padding_mask is not None:
             raise ValueError('text_padding_mask given without text_ids')
+        if cache is not None and text_padding_mask is not None:
+            # Later steps would attend to the padding.
+            raise ValueError(
+                'cached decoding takes no text_padding_mask: its texts grow '
+                'together, without padding'
+            )
         parts, num_vision = [], 0
         if image is not None:
             parts.append(self.vision_embedding(image, image_mask))
@@ -148,7 +154,7 @@ class BEiT3(nn.Module):
         )
 
     def _num_cached(self, cache: Cache | None) -> int:
-        if not cache:
+        if cache is None:
             return 0
         if 'vision_language' in self.encoder.layers[-1].ffn:
             # A text step alone cannot tell that it continues an image.
@@ -156,7 +162,7 @@ class BEiT3(nn.Module):
                 'cached decoding needs num_vl_layers=0: its steps hold one '
                 'modality, so vision-language experts would never be used'
             )
-        return cache[0][0].shape[2]
+        return cache[0][0].shape[2] if cache else 0
 
 
 def init_embedding(module: nn.Module) -> None:

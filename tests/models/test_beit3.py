@@ -170,6 +170,11 @@ def test_errors(tiny_arch, paper_form):
             text_padding_mask=torch.zeros(1, 4, dtype=torch.bool),
         )
     paper = build(tiny_arch, **paper_form)
-    step = paper(torch.randn(1, 3, 32, 32), cache=())
     with pytest.raises(ValueError, match='num_vl_layers=0'):
-        paper(text_ids=torch.tensor([[3]]), cache=step.cache)
+        paper(torch.randn(1, 3, 32, 32), cache=())
+    with pytest.raises(ValueError, match='takes no text_padding_mask'):
+        model(
+            text_ids=torch.tensor([[3, 1]]),
+            text_padding_mask=torch.tensor([[False, True]]),
+            cache=(),
+        )

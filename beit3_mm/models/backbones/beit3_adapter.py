@@ -233,7 +233,8 @@ class BEiT3Adapter(BaseModule):
         self.vit.init_weights()
         if self.init_cfg is None or self._is_init:
             return
-        if self.init_cfg.get('type') != 'Pretrained':
+        cfg = self.init_cfg
+        if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
             raise ValueError(
                 f'init_cfg={self.init_cfg} of BEiT3Adapter must be '
                 "dict(type='Pretrained', checkpoint=...)"

@@ -219,7 +219,8 @@ class BEiT3ViT(BaseModule):
         """
         if self.init_cfg is None or self._is_init:
             return
-        if self.init_cfg.get('type') != 'Pretrained':
+        cfg = self.init_cfg
+        if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
             raise ValueError(
                 f'init_cfg={self.init_cfg} of BEiT3ViT must be '
                 "dict(type='Pretrained', checkpoint=...)"

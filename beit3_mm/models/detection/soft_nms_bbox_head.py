@@ -71,6 +71,9 @@ def select_boxes(
 
     Returns:
         `bboxes` (K, 4), `scores` (K,) and `labels` (K,), best first.
+
+    Raises:
+        ValueError: If `nms` asks soft-NMS to ignore the classes.
     """
     options = dict(test_cfg.nms)
     if options.pop('type', 'nms') != 'soft_nms':
@@ -82,6 +85,12 @@ def select_boxes(
             test_cfg.max_per_img,
         )
     else:
+        if options.pop('class_agnostic', False):
+            raise ValueError(
+                f'nms={dict(test_cfg.nms)}: soft_nms works in each class; '
+                'leave class_agnostic out'
+            )
+        options.pop('split_thr', None)  # mmcv's, against a lack of memory
         scores = scores[:, :-1]  # (N, C)
         index, labels = (scores > test_cfg.score_thr).nonzero(as_tuple=True)
         num_boxes, num_coordinates = boxes.shape

@@ -128,3 +128,13 @@ def test_unknown_option_is_refused():
     nms = dict(type='soft_nms', iou_thr=0.5)
     with pytest.raises(TypeError, match='iou_thr'):
         select_boxes(boxes, scores, rcnn_cfg(nms))
+
+
+def test_options_of_the_hosts_nms():
+    boxes, scores = torch.rand(3, 4).sort(1)[0], torch.rand(3, 3)
+    cfg = dict(type='soft_nms', class_agnostic=False, split_thr=9)
+    config = ConfigDict(score_thr=0.0, nms=cfg, max_per_img=2)
+    assert len(select_boxes(boxes, scores, config)) == 2
+    config.nms.class_agnostic = True
+    with pytest.raises(ValueError, match='leave class_agnostic out'):
+        select_boxes(boxes, scores, config)
