@@ -111,7 +111,7 @@ def test_headers_say_what_users_need(path):
     lines = path.read_text().splitlines()
     header = [line for line in lines if line.startswith('#')]
     text = '\n'.join(header)
-    for word in ('Numbers:', 'Expected:', 'Command:'):
+    for word in ('Numbers:', 'Expected:', 'Command'):
         assert word in text, word
     assert name(path) in text.replace('# ', '').replace('\n', ' ')
     assert len(lines) - len(header) <= 40

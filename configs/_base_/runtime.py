@@ -35,6 +35,7 @@ log_processor = dict(
 )
 log_level = 'INFO'
 
-randomness = dict(seed=0)
+# Each process draws its own dropped paths; samples are seeded one by one.
+randomness = dict(seed=0, diff_rank_seed=True)
 load_from = None
 resume = False

@@ -8,8 +8,8 @@
 # stage it does not say; ViT-Adapter does ("strategy 2").
 # Expected: 62.0 mIoU, 62.8 with multi-scale test [tables], of the paper; not
 # run on ADE20K by us.
-# Command:
-# bash tools/dist_train.sh configs/seg/beit3-giant_mask2former_ade20k.py 16
+# Command, with NNODES=2, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/seg/beit3-giant_mask2former_ade20k.py 8
 _base_ = './beit3_mask2former_ade20k.py'
 arch = dict(_base_.archs.giant, patch_size=16, img_size=256)
 load_from = 'work_dirs/beit3-giant_mask2former_coco-stuff164k/iter_80000.pth'

@@ -3,8 +3,9 @@
 # Numbers: beit3_mask2former_coco-stuff164k.py's, with the size and the
 # optimizer of beit3-giant_mask2former_ade20k.py.
 # Expected: not run by us, and no figure is published.
-# Command: bash tools/dist_train.sh
-# configs/seg/beit3-giant_mask2former_coco-stuff164k.py 16
+# Command, with NNODES=2, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh
+# configs/seg/beit3-giant_mask2former_coco-stuff164k.py 8
 _base_ = './beit3_mask2former_coco-stuff164k.py'
 arch = dict(_base_.archs.giant, patch_size=16, img_size=256)
 model = dict(

@@ -4,7 +4,8 @@
 # recipe [found: czczup/ViT-Adapter], in the files below; drop path 0.2 is
 # ours. It starts from the COCO-Stuff stage ("strategy 2").
 # Expected: not run on ADE20K by us, and no figure is published.
-# Command: bash tools/dist_train.sh configs/seg/beit3_mask2former_ade20k.py 16
+# Command, with NNODES=2, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/seg/beit3_mask2former_ade20k.py 8
 # Without the first stage: --cfg-options load_from=None
 # model.backbone.vit.init_cfg.type=Pretrained
 # model.backbone.vit.init_cfg.checkpoint=beit3_base_patch16_224.pth

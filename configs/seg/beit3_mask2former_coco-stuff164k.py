@@ -5,8 +5,8 @@
 # Numbers: beit3_mask2former_ade20k.py's, whose 80k steps ViT-Adapter's
 # first stage has too.
 # Expected: not run by us, and no figure is published.
-# Command:
-# bash tools/dist_train.sh configs/seg/beit3_mask2former_coco-stuff164k.py 16
+# Command, with NNODES=2, NODE_RANK and MASTER_ADDR set on each machine:
+# bash tools/dist_train.sh configs/seg/beit3_mask2former_coco-stuff164k.py 8
 _base_ = [
     './beit3_mask2former_ade20k.py',
     '../_base_/datasets/coco_stuff164k.py',
