@@ -15,7 +15,10 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'beit3_mm'
 HOSTS = ('mmdet', 'mmseg', 'mmpretrain')
 # The only folders that may import them.
-WITH_HOSTS = ('models/detection', 'datasets', 'apis', 'compat')
+WITH_HOSTS = (
+    *('models/detection', 'models/segmentation'),
+    *('datasets', 'apis', 'compat'),
+)
 
 
 def imports(path):
@@ -99,3 +102,21 @@ def test_configs_of_the_readme_build(text, tmp_path):
     scope = config.model.get('_scope_', 'mmengine')
     with DefaultScope.overwrite_default_scope(scope):
         assert MODELS.build(config.model).backbone is not None
+
+
+PAGES = sorted(
+    page
+    for page in (*ROOT.glob('*.md'), *ROOT.glob('*/**/*.md'))
+    if not {'.venv', 'work_dirs', '.mim'} & set(page.relative_to(ROOT).parts)
+)
+
+
+def test_pages_are_found():
+    assert len(PAGES) >= 5
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
+        if '://' not in target:
+            assert (page.parent / target).exists(), target

@@ -28,6 +28,7 @@ BATCH_SIZE = 8
 # A step has many small operations: two processes of one thread use two cores
 # twice as well as one process of two threads.
 PROCESSES = 1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1)
+BACKEND = ['env_cfg.dist_cfg.backend=gloo'] if PROCESSES > 1 else []
 PICTURES = 9  # in the overview
 
 
@@ -89,9 +90,7 @@ def refuse_other_inputs() -> None:
 
 def train() -> float:
     """Trains, or goes on with training, and returns the seconds."""
-    options = [f'train_dataloader.batch_size={BATCH_SIZE // PROCESSES}']
-    if PROCESSES > 1:
-        options.append('env_cfg.dist_cfg.backend=gloo')
+    batch_size = f'train_dataloader.batch_size={BATCH_SIZE // PROCESSES}'
     return run(
         'training',
         'tools/train.py',
@@ -99,7 +98,8 @@ def train() -> float:
         f'--work-dir={WORK_DIR}',
         '--resume',
         '--cfg-options',
-        *options,
+        batch_size,
+        *BACKEND,
         processes=PROCESSES,
     )
 
@@ -114,6 +114,8 @@ def test(title: str, *options: str) -> dict[str, float]:
         str(latest_checkpoint(str(ROOT / WORK_DIR))),
         f'--work-dir={folder}',
         *options,
+        *(['--cfg-options', *BACKEND] if BACKEND else []),
+        processes=PROCESSES,
     )
     metrics = newest_metrics(ROOT / folder)
     return {kind: metrics[f'coco/{kind}_mAP'] for kind in ('bbox', 'segm')}

@@ -13,7 +13,7 @@
 #   val_evaluator.ann_file=DIR/annotations/instances.json
 # and for tools/test.py test_dataloader and test_evaluator in the same way.
 _base_ = './beit3_cascade_shapes.py'
-load_from = 'work_dirs/shapes/det/iter_900.pth'
+load_from = 'work_dirs/shapes/det/iter_1500.pth'
 image_size = (320, 320)
 heads = [
     dict(head, num_classes=80) for head in _base_.model.roi_head.bbox_head
@@ -60,7 +60,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=data['data_root'] + data['ann_file'])
 test_evaluator = val_evaluator
-max_iters = 3000
+max_iters = 3600
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     _base_.param_scheduler[0],

@@ -1,5 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# The demo: a tiny BEiT-3 detector, from random weights, on generated scenes.
+# The demo: a tiny BEiT-3 detector, from random weights, on generated scenes,
+# in the paper's form: without the sub-LNs of the released one it learns much
+# faster from so few samples.
 # Numbers: sizes, schedule and rates are ours, chosen for 10 minutes of 2 CPU
 # cores; everything else is the base COCO detector's.
 # Expected: see projects/shapes/README.md, from a run of this file.
@@ -11,7 +13,8 @@ classes = [
     for colour in ('red', 'green', 'blue', 'yellow')
 ]
 num_classes = len(classes)
-arch = dict(_base_.archs.tiny, img_size=192)
+paper_form = dict(multiway_attention=False, sub_norm=False, num_vl_layers=3)
+arch = dict(_base_.archs.tiny, img_size=192, **paper_form)
 channels = 32
 narrow = dict(in_channels=channels, conv_out_channels=channels)
 box_heads = [
@@ -91,11 +94,11 @@ val_evaluator = dict(
 )
 test_evaluator = val_evaluator
 
-max_iters = 900
+max_iters = 1500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(lr=2e-3, weight_decay=0.05),
+    optimizer=dict(lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=10.0),
 )

@@ -1,0 +1,34 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""The demo learns: a quarter of an hour of 2 cores, by `make proofs`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NUMBER = r'(\d\.\d{3})'
+
+
+@pytest.mark.proof
+def test_the_demo_detects_shapes():
+    done = subprocess.run(
+        [sys.executable, ROOT / 'projects/shapes/demo.py'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    last = done.stdout.strip().splitlines()[-1]
+    box, _, mask, _ = map(
+        float,
+        re.search(
+            rf'box AP {NUMBER} \({NUMBER} .*mask AP {NUMBER} \({NUMBER}\)',
+            last,
+        ).groups(),
+    )
+    # projects/shapes/README.md has what was measured; this is a bit less.
+    assert box > 0.5
+    assert mask > 0.5
