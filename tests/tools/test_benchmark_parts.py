@@ -121,3 +121,33 @@ def test_drawn_masks_are_read_by_mmseg(tmp_path):
         assert len(dataset) == 2
         values = {int(v) for v in dataset[1]['gt_seg_map'].flat}
         assert len(values) > 2
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'wrapper'),
+    [
+        (torch.float32, 'mmengine.OptimWrapper'),
+        (torch.bfloat16, 'beit3_mm.AmpOptimWrapper'),
+    ],
+)
+def test_the_setting_decides_on_autocast(
+    monkeypatch, tmp_path, dtype, wrapper
+):
+    from benchmarks import subjects
+    from benchmarks.measure import Setting
+
+    built = []
+
+    def build_optim_wrapper(model, config):
+        built.append(config['type'])
+        return Config(dict(param_groups=[]))
+
+    monkeypatch.setattr(subjects, 'build_optim_wrapper', build_optim_wrapper)
+    monkeypatch.setattr(subjects, '_build_model', lambda *_: torch.nn.ReLU())
+    monkeypatch.setattr(
+        subjects.Source, 'first_batch', lambda *_: ({'inputs': [0]}, '')
+    )
+    cfg = Config.fromfile(ROOT / 'configs/det/beit3_cascade_coco.py')
+    setting = Setting(torch.device('cpu'), dtype)
+    subjects.train(subjects.Source(cfg, None, tmp_path), setting).build()
+    assert built == [wrapper]

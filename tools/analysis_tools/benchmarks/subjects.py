@@ -126,10 +126,12 @@ def train(source: Source, setting: Setting) -> Case:
     if optimizer is None:
         raise ValueError('the config has no optim_wrapper')
     optimizer = optimizer.to_dict()
-    if setting.dtype == torch.bfloat16:  # as tools/train.py --amp
-        for option in ('loss_scale', 'dtype'):
-            optimizer.pop(option, None)
-        optimizer['type'] = 'beit3_mm.AmpOptimWrapper'
+    # Whichever the config has, the setting decides.
+    for option in ('loss_scale', 'dtype'):
+        optimizer.pop(option, None)
+    bfloat16 = setting.dtype == torch.bfloat16
+    kind = 'beit3_mm.AmpOptimWrapper' if bfloat16 else 'mmengine.OptimWrapper'
+    optimizer['type'] = kind
 
     def build() -> Callable[[], Any]:
         model = _build_model(source.cfg, setting).train()
