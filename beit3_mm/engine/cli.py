@@ -4,6 +4,7 @@
 import argparse
 import difflib
 import inspect
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from beit3_mm.compat import require_hosts
@@ -213,6 +215,12 @@ def _init_cpu_processes(cfg: Config) -> None:
             '--cfg-options env_cfg.dist_cfg.backend=gloo'
         )
     torch.distributed.init_process_group('gloo')
+    if cfg.pop('sync_bn', None):
+        print_log(
+            'batch norms count in each process alone: torch synchronises '
+            'them on GPUs only',
+            level=logging.WARNING,
+        )
     cfg.setdefault(
         'model_wrapper_cfg',
         {

@@ -44,12 +44,14 @@ def test_only_gloo_runs_without_gpus(monkeypatch):
             'launcher': 'pytorch',
             'env_cfg': {'dist_cfg': {'backend': 'gloo'}},
             'find_unused_parameters': True,
+            'sync_bn': 'torch',
         }
     )
     cli._init_cpu_processes(cfg)
     assert started == ['gloo']
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.find_unused_parameters
+    assert 'sync_bn' not in cfg  # which CPUs do not have
     cfg.env_cfg.dist_cfg.backend = 'nccl'
     with pytest.raises(ValueError, match=r'nccl.*dist_cfg\.backend=gloo'):
         cli._init_cpu_processes(cfg)

@@ -2,6 +2,7 @@
 """The demo learns: a quarter of an hour of 2 cores, by `make proofs`."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ NUMBER = r'(\d\.\d{3})'
 
 @pytest.mark.proof
 def test_the_demo_detects_shapes():
+    # An earlier run would be taken for this one.
+    shutil.rmtree(ROOT / 'work_dirs/shapes/det', ignore_errors=True)
     done = subprocess.run(
         [sys.executable, ROOT / 'projects/shapes/demo.py'],
         cwd=ROOT,
@@ -30,5 +33,5 @@ def test_the_demo_detects_shapes():
         ).groups(),
     )
     # projects/shapes/README.md has what was measured; this is a bit less.
-    assert box > 0.5
-    assert mask > 0.5
+    assert box > 0.6
+    assert mask > 0.6
