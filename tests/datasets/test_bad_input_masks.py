@@ -35,6 +35,22 @@ def test_good_masks(sample):
     assert results['gt_seg_map'].tolist() == [[255, 0, 1], [2, 2, 255]]
 
 
+@pytest.mark.parametrize('shape', [(4, 1), (1, 4), (1, 1)])
+def test_one_pixel_wide(sample, shape):
+    info = sample(np.full(shape, 2)) | dict(ori_shape=shape)
+    results = LoadSemanticMask(num_classes=3).transform(info)
+    assert np.array_equal(results['gt_seg_map'], np.full(shape, 2))
+
+
+def test_one_bit_masks_are_two_classes(sample):
+    info = sample([[0, 1, 1], [1, 0, 0]])
+    bits = Image.fromarray(np.array([[0, 1, 1], [1, 0, 0]], bool))
+    bits.save(info['seg_map_path'], bits=1)
+    assert Image.open(info['seg_map_path']).mode == '1'
+    results = LoadSemanticMask(num_classes=2).transform(info)
+    assert results['gt_seg_map'].tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
 def test_palette_masks_are_read_by_index(sample):
     info = sample([[0, 1, 2], [2, 1, 0]])
     image = Image.open(info['seg_map_path'])
@@ -55,6 +71,21 @@ def test_palette_masks_are_read_by_index(sample):
 def test_unfit_masks_are_named(sample, mask, message):
     with pytest.raises(ValueError, match=message):
         LoadSemanticMask(num_classes=3).transform(sample(mask))
+
+
+def test_16_bits_are_refused_not_cut_off(sample):
+    info = sample([[0, 1, 2], [2, 1, 0]])
+    deep = np.full((2, 3), 256, np.uint16)  # 0 in its lower 8 bits
+    Image.fromarray(deep).save(info['seg_map_path'])
+    with pytest.raises(ValueError, match=r"mask\.png has .*mode 'I;16'"):
+        LoadSemanticMask(num_classes=3).transform(info)
+
+
+def test_a_file_that_is_no_image_is_named(sample, tmp_path):
+    info = sample([[0, 1, 2], [2, 1, 0]])
+    (tmp_path / 'mask.png').write_text('<html>404</html>')
+    with pytest.raises(ValueError, match=r'mask\.png is no readable mask'):
+        LoadSemanticMask(num_classes=3).transform(info)
 
 
 def test_a_missing_mask_is_named(sample, tmp_path):

@@ -9,9 +9,13 @@ GOLDEN = Path(__file__).parents[1] / 'golden'
 ENCODER_OUTPUTS = ('image', 'image_masked', 'text', 'fused', 'fused_masked')
 
 
+TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
+
+
 @pytest.fixture
-def check(run_tool, capsys):
+def check(run_tool, capsys, monkeypatch):
     """Runs the tool; returns its exit code, its lines and its errors."""
+    monkeypatch.syspath_prepend(TOOLS)
 
     def run(*files):
         with pytest.raises(SystemExit) as end:

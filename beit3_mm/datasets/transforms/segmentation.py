@@ -57,6 +57,8 @@ class LoadSemanticMask(LoadAnnotations):
                 f'{results["img_path"]} {height} x {width}'
             )
         self._check_values(path, results['gt_seg_map'])
+        # mmseg squeezes, even what is one pixel wide
+        results['gt_seg_map'] = results['gt_seg_map'].reshape(height, width)
         return results
 
     def _check_values(self, path: str, mask: np.ndarray) -> None:

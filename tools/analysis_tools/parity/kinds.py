@@ -1,0 +1,171 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""How each kind of golden file is computed here; enter new ones in `KINDS`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from beit3_mm.checkpoint import convert_official, from_official_adapter
+from beit3_mm.engine.loading import load_weights
+from beit3_mm.models.backbones.adapter_layers import (
+    ConvFFN,
+    DeformableCrossAttention,
+    Extractor,
+    Geometry,
+    Injector,
+    SpatialPriorModule,
+    map_to_tokens,
+)
+from beit3_mm.models.backbones.beit3_adapter import InteractionBlock
+from beit3_mm.models.beit3 import BEiT3
+from beit3_mm.ops import batched_soft_nms
+from parity.golden_file import GoldenFile
+
+_BLOCK = 'interactions.0.'  # official name
+ENCODER_KEYS = (
+    'embed_dims',
+    'num_layers',
+    'num_heads',
+    'feedforward_channels',
+    'img_size',
+    'patch_size',
+    'vocab_size',
+    'max_text_positions',
+)
+
+
+def build_encoder(file: GoldenFile) -> BEiT3:
+    """Builds the released form of a file's `config` with its weights.
+
+    Raises:
+        ValueError: If the file lacks a size or a weight of the encoder.
+    """
+    missing = [key for key in ENCODER_KEYS if key not in file.config]
+    if missing:
+        raise ValueError(f'config has no {missing}')
+    model = BEiT3(**{key: file.config[key] for key in ENCODER_KEYS})
+    weights, _ = convert_official(file.part('weights/'))
+    report = load_weights(model, weights, file.path)
+    if not report.complete or report.unexpected:
+        raise ValueError(f'it does not fit the encoder: {report}')
+    return model.eval()
+
+
+def retrieval(file: GoldenFile) -> dict[str, Tensor]:
+    """The encoder alone: an image, a text, both; patches masked or not."""
+    model = build_encoder(file)
+    image = {'image': file['image']}
+    text = {
+        'text_ids': file['text_ids'],
+        'text_padding_mask': file['text_padding_mask'],
+    }
+    mask = {'image_mask': file['vision_masked_position']}
+    inputs = {
+        'image': image,
+        'image_masked': image | mask,
+        'text': text,
+        'fused': image | text,
+        'fused_masked': image | text | mask,
+    }
+    outputs = {}
+    for name, arguments in inputs.items():
+        output = model(**arguments)
+        parts = [x for x in (output.vision, output.language) if x is not None]
+        outputs[name] = torch.cat(parts, dim=1)
+    return outputs
+
+
+def mmcv_ops(file: GoldenFile) -> dict[str, Tensor]:
+    """What stands in for mmcv's compiled operators, or these themselves."""
+    from mmcv.ops import RoIAlign, batched_nms
+
+    boxes = [file[name] for name in ('boxes', 'scores', 'labels')]
+    outputs = {}
+    for name in ('nms', 'soft_linear', 'soft_gaussian', 'soft_naive'):
+        options = file.json(f'cfg/{name}')
+        if options['type'] == 'soft_nms':
+            options.pop('type')
+            dets, keep = batched_soft_nms(*boxes, **options)
+        else:
+            dets, keep = batched_nms(*boxes, options)
+        outputs |= {f'{name}/dets': dets, f'{name}/keep': keep}
+    for ratio in (0, 2):
+        feat = file['feat'].requires_grad_()
+        with torch.enable_grad():
+            out = RoIAlign((7, 7), 0.25, ratio)(feat, file['rois'])
+        # The gradient that the reference was made with.
+        upstream = torch.arange(784.0).view(4, 4, 7, 7) / 784
+        (gradient,) = torch.autograd.grad(out, feat, upstream)
+        outputs[f'roi_align_sr{ratio}'] = out.detach()
+        outputs[f'roi_align_sr{ratio}_grad'] = gradient
+    return outputs
+
+
+def vit_adapter(file: GoldenFile) -> dict[str, Tensor]:
+    """Spatial prior module and one interaction block around no ViT layer."""
+    config, dims = file.config, file.config['embed_dims']
+
+    def attention(num_levels: int) -> DeformableCrossAttention:
+        return DeformableCrossAttention(
+            dims,
+            config['deform_num_heads'],
+            num_levels,
+            config['n_points'],
+            config['deform_ratio'],
+        )
+
+    inner = int(dims * config['cffn_ratio'])
+    extractors = [
+        Extractor(attention(1), ConvFFN(dims, inner), 0.0) for _ in range(3)
+    ]
+    block = InteractionBlock(Injector(attention(3), dims, 0.0), extractors)
+    model = nn.Module()
+    model.spatial_prior = SpatialPriorModule(config['conv_inplane'], dims)
+    model.interactions = nn.ModuleList([block])
+    official = {
+        f'{ours}{name}': value
+        for part, ours in (('spm/', 'spm.'), ('interaction/', _BLOCK))
+        for name, value in file.part(part).items()
+    }
+    weights = {from_official_adapter(k): v for k, v in official.items()}
+    report = load_weights(model.eval(), weights, file.path)
+    if not report.complete or report.unexpected:
+        raise ValueError(f'it does not fit the adapter: {report}')
+
+    prior = model.spatial_prior(file['image'])
+    _, *grids = (tuple(x.shape[-2:]) for x in prior)
+    c1, (c2, c3, c4) = prior[0], map(map_to_tokens, prior[1:])
+    levels, tokens = torch.cat([c2, c3, c4], 1), file['tokens']
+    device = tokens.device
+    inject = Geometry.of(grids[1:2], grids, device)
+    extract = Geometry.of(grids, grids[1:2], device)
+    tokens = block.injector(tokens, levels, inject)
+    for extractor in block.extractors:
+        levels = extractor(levels, tokens, extract, grids)
+    return {
+        'c1': c1,
+        **{'c2': c2, 'c3': c3, 'c4': c4},
+        **{'tokens': tokens, 'c': levels, 'cls': file['cls']},
+    }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How files of a kind are checked.
+
+    Args:
+        outputs: Computes the `out/...` that are known, without the prefix.
+        tolerance: Largest absolute difference; indices differ by 1 or more.
+    """
+
+    outputs: Callable[[GoldenFile], dict[str, Tensor]]
+    tolerance: float = 1e-5
+
+
+KINDS = {
+    'retrieval': Kind(retrieval),
+    'mmcv_ops': Kind(mmcv_ops),
+    'vit_adapter': Kind(vit_adapter),
+}
