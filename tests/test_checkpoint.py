@@ -8,14 +8,16 @@ import torch
 from mmengine.config import Config
 
 from beit3_mm.checkpoint import (
+    ADAPTER_TABLE,
     convert_official,
     encoder_weights,
     from_official,
+    from_official_adapter,
     load_vision_weights,
     resize_patch_embedding,
     to_official,
 )
-from beit3_mm.models.backbones import BEiT3ViT
+from beit3_mm.models.backbones import BEiT3Adapter, BEiT3ViT
 from beit3_mm.models.beit3 import BEiT3
 
 ROOT = Path(__file__).parents[1]
@@ -135,3 +137,84 @@ def test_files_without_an_encoder_are_refused(tmp_path):
     }
     with pytest.raises(ValueError, match='found 2'):
         encoder_weights(twice)
+
+
+def build_adapter(vit, **options):
+    vit = dict(vit, num_layers=4)
+    return BEiT3Adapter(
+        vit=vit, conv_channels=4, deform_num_heads=3, **options
+    )
+
+
+def official_names(model):
+    """Yields ours and ViT-Adapter's names of all that is not the ViT's."""
+    fields = dict(block=0, number=0, leaf='weight', part='query_norm')
+    for ours, theirs in ADAPTER_TABLE.items():
+        assert from_official_adapter(theirs.format(**fields)) == ours.format(
+            **fields
+        )
+    for name in model.state_dict():
+        if name.startswith('vit.'):
+            continue
+        their = name.replace('spatial_prior.', 'spm.')
+        for i in range(4):
+            their = their.replace(f'spm.convs.{i}.', f'spm.conv{i + 2}.')
+            their = their.replace(f'spm.projs.{i}.', f'spm.fc{i + 1}.')
+            their = their.replace(f'norms.{i}.', f'norm{i + 1}.')
+        their = their.replace('extractors.0.', 'extractor.')
+        their = their.replace('extractors.1.', 'extra_extractors.0.')
+        their = their.replace('extractors.2.', 'extra_extractors.1.')
+        their = their.replace('.attention.', '.')
+        their = their.replace('ffn.norm.', 'ffn_norm.')
+        their = their.replace('ffn.dwconv.', 'ffn.dwconv.dwconv.')
+        yield name, their
+
+
+def test_official_adapters_load(tiny_arch, tmp_path):
+    source = build_adapter(tiny_arch)
+    state = source.state_dict()
+    names = list(official_names(source))
+    assert len(names) > 100
+    for ours, theirs in names:
+        assert from_official_adapter(theirs) == ours
+    weights = {f'backbone.{theirs}': state[ours] for ours, theirs in names}
+    weights['backbone.blocks.0.attn.qkv.weight'] = torch.zeros(3)
+    path = tmp_path / 'adapter.pth'
+    torch.save({'state_dict': weights}, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    target = build_adapter(tiny_arch, init_cfg=init_cfg)
+    torch.nn.init.zeros_(target.up.weight)
+    target.init_weights()
+    for ours, _ in names:
+        assert torch.equal(target.state_dict()[ours], state[ours]), ours
+
+
+def test_an_adapters_vit_loads_its_own_file(official_file):
+    path, weights = official_file
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    vit = dict(WIDTHS, img_size=32, patch_size=8, num_layers=4)
+    vit |= dict(with_cls_token=True, init_cfg=init_cfg)
+    adapter = BEiT3Adapter(vit=vit, conv_channels=4, deform_num_heads=4)
+    up = adapter.up.weight.clone()
+    adapter.init_weights()
+    loaded = 0
+    for name, value in adapter.vit.state_dict().items():
+        if to_official(name) in weights:  # of two layers
+            assert torch.equal(value, weights[to_official(name)]), name
+            loaded += 1
+    assert loaded > 40
+    assert torch.equal(adapter.up.weight, up)
+
+
+def test_other_names_than_vit_adapters():
+    assert from_official_adapter('blocks.0.attn.qkv.weight') is None
+    assert from_official_adapter('backbone.up.weight') is None
+    assert from_official_adapter('spm.conv5.0.weight') is None
+
+
+def test_files_without_an_adapter_are_refused(tiny_arch, tmp_path):
+    path = tmp_path / 'vit.pth'
+    torch.save({'state_dict': {'blocks.0.norm1.weight': torch.ones(2)}}, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    with pytest.raises(ValueError, match=r'vit\.pth'):
+        build_adapter(tiny_arch, init_cfg=init_cfg).init_weights()

@@ -2,7 +2,8 @@
 """The figures of the paper and of ViTDet, held against the configs.
 
 Sources by the marks of the paper's tables: T16 is Table 16 of arXiv
-2208.10442; V is detectron2's projects/ViTDet; E is EVA-01's detector.
+2208.10442; V is detectron2's projects/ViTDet; E is EVA-01's detector. The
+segmentors' figures are in segmentation_figures.py.
 """
 
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from segmentation_figures import SEGMENTORS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ABSENT = 'absent'
@@ -120,86 +122,6 @@ COCO_MASKS = {
     **{f'model.roi_head.bbox_head.{i}.num_classes': 80 for i in range(3)},
     'val_evaluator.metric': ['bbox', 'segm'],
 }
-# ViT-Adapter (VA), mask2former_beitv2_adapter_large_896_80k_ade20k_ss.py, and
-# Table 15 (T15)
-DECODER = 'model.decode_head'
-VA_COMMON = {
-    BETAS: (0.9, 0.999),
-    WEIGHT_DECAY: 0.05,
-    STEPS: 80000,
-    WARM_UP: 1500,
-    'param_scheduler.0.start_factor': 1e-6,
-    'param_scheduler.1.power': 1.0,
-    'param_scheduler.1.eta_min': 0.0,
-    'param_scheduler.1.end': 80000,
-    'optim_wrapper.clip_grad': ABSENT,
-    'auto_scale_lr.base_batch_size': 16,
-    f'{BACKBONE}.conv_channels': 64,
-    f'{BACKBONE}.num_points': 4,
-    f'{BACKBONE}.deform_num_heads': 16,
-    f'{BACKBONE}.ffn_ratio': 0.25,
-    f'{BACKBONE}.value_ratio': 0.5,
-    f'{BACKBONE}.vit.patch_size': 16,
-    f'{BACKBONE}.vit.with_cls_token': True,
-    f'{DECODER}.num_queries': 200,
-    f'{DECODER}.feat_channels': 1024,
-    f'{DECODER}.out_channels': 1024,
-    f'{DECODER}.pixel_decoder.encoder.num_layers': 6,
-    f'{DECODER}.pixel_decoder.encoder.layer_cfg.self_attn_cfg': {
-        'embed_dims': 1024,
-        'num_heads': 32,
-        'num_levels': 3,
-        'num_points': 4,
-        'dropout': 0.0,
-        'batch_first': True,
-    },
-    f'{DECODER}.transformer_decoder.num_layers': 9,
-    f'{DECODER}.transformer_decoder.layer_cfg.self_attn_cfg.num_heads': 32,
-    f'{DECODER}.transformer_decoder.layer_cfg.cross_attn_cfg.num_heads': 32,
-    f'{DECODER}.transformer_decoder.layer_cfg.ffn_cfg.'
-    'feedforward_channels': 4096,
-    f'{DECODER}.pixel_decoder.encoder.layer_cfg.ffn_cfg.'
-    'feedforward_channels': 4096,
-    f'{DECODER}.pixel_decoder.norm_cfg.num_groups': 32,
-    f'{DECODER}.loss_cls.loss_weight': 2.0,
-    f'{DECODER}.loss_mask.loss_weight': 5.0,
-    f'{DECODER}.loss_dice.loss_weight': 5.0,
-    f'{DECODER}.loss_cls.class_weight.-1': 0.1,
-    f'{DECODER}.train_cfg.num_points': 12544,
-    f'{DECODER}.train_cfg.oversample_ratio': 3.0,
-    f'{DECODER}.train_cfg.importance_sample_ratio': 0.75,
-    'model.test_cfg.mode': 'slide',
-    'model.test_cfg.crop_size': (896, 896),
-    'model.test_cfg.stride': (512, 512),
-    'train_dataloader.dataset.dataset.pipeline.2.scale': (3584, 896),
-    'train_dataloader.dataset.dataset.pipeline.2.ratio_range': (0.5, 2.0),
-    'train_dataloader.dataset.dataset.pipeline.3.crop_size': (896, 896),
-    'train_dataloader.dataset.dataset.pipeline.3.cat_max_ratio': 0.75,
-}
-VA_LARGE = {
-    LR: 2e-5,
-    LAYER_DECAY: 0.9,
-    f'{BACKBONE}.vit.drop_path_rate': 0.3,
-    f'{BACKBONE}.vit.embed_dims': 1024,
-    f'{BACKBONE}.vit.num_layers': 24,
-}
-T15 = {
-    LR: 1e-5,
-    LAYER_DECAY: 0.95,
-    f'{BACKBONE}.vit.drop_path_rate': 0.5,
-    f'{BACKBONE}.vit.embed_dims': 1408,
-    f'{BACKBONE}.vit.num_layers': 40,
-    f'{BACKBONE}.vit.sub_norm': False,
-    f'{BACKBONE}.vit.multiway_attention': False,
-}
-VA_BASE = {
-    LR: 2e-5,
-    LAYER_DECAY: 0.9,
-    f'{BACKBONE}.vit.embed_dims': 768,
-    f'{BACKBONE}.vit.num_layers': 12,
-}
-ADE = {f'{DECODER}.num_classes': 150}
-STUFF = {f'{DECODER}.num_classes': 171, 'load_from': None}
 GIANT_COCO_STEPS = round(20 * COCO_IMAGES / 64)
 RECIPES = {
     'det/beit3_cascade_coco.py': (
@@ -216,18 +138,9 @@ RECIPES = {
         V_COMMON | V_LARGE | HEADS | O365
     ),
     'det/beit3-giant_cascade_objects365.py': T16 | HEADS | O365 | {LR: 1e-4},
-    **{
-        f'seg/beit3{size}_mask2former_{data}.py': VA_COMMON | figures | classes
-        for size, figures in (
-            ('', VA_BASE),
-            ('-large', VA_LARGE),
-            ('-giant', T15),
-        )
-        for data, classes in (('ade20k', ADE), ('coco-stuff164k', STUFF))
-    },
+    **SEGMENTORS,
 }
 DETECTORS = sorted(name for name in RECIPES if name.startswith('det/'))
-SEGMENTORS = sorted(name for name in RECIPES if name.startswith('seg/'))
 INPUT_SIZES = dict.fromkeys(DETECTORS, 1024)  # V, and T16 for Objects365
 INPUT_SIZES['det/beit3-giant_cascade_coco.py'] = 1280  # T16
 
@@ -321,44 +234,4 @@ def test_giants_coco_stage_starts_from_its_objects365_stage():
     assert giant.load_from == (
         'work_dirs/beit3-giant_cascade_objects365/'
         f'iter_{stage.train_cfg.max_iters}.pth'
-    )
-
-
-@pytest.mark.parametrize('name', SEGMENTORS)
-def test_queries_and_class_embeddings_have_the_smallest_rate(name):
-    keys = load(name).optim_wrapper.paramwise_cfg.custom_keys
-    for part in ('query', 'level', 'cls', 'mask'):  # VA
-        assert keys[f'decode_head.{part}_embed'] == {'depth': 0}
-
-
-@pytest.mark.parametrize('name', SEGMENTORS)
-def test_a_segmentor_knows_its_classes_everywhere(name):
-    config = load(name)
-    classes = config.model.decode_head.num_classes
-    pipelines = [
-        config.train_dataloader.dataset.dataset.pipeline,
-        config.test_dataloader.dataset.pipeline,
-        [
-            step
-            for steps in config.tta_pipeline[1].transforms
-            for step in steps
-        ],
-    ]
-    for pipeline in pipelines:
-        (step,) = [s for s in pipeline if 'LoadSemanticMask' in s.type]
-        assert step.num_classes == classes
-    weights = config.model.decode_head.loss_cls.class_weight
-    assert len(weights) == classes + 1
-    stuff = 'stuff' in name
-    kind = 'mmseg.COCOStuffDataset' if stuff else 'mmseg.ADE20KDataset'
-    assert config.train_dataloader.dataset.dataset.type == kind
-    assert config.test_dataloader.dataset.type == kind
-
-
-@pytest.mark.parametrize('name', [n for n in SEGMENTORS if 'ade20k' in n])
-def test_segmentors_start_from_their_coco_stuff_stage(name):
-    stage = name.replace('ade20k', 'coco-stuff164k')
-    assert load(name).load_from == (
-        f'work_dirs/{Path(stage).stem}/'
-        f'iter_{load(stage).train_cfg.max_iters}.pth'
     )

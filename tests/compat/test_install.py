@@ -6,6 +6,7 @@ import pytest
 
 from beit3_mm import compat
 from beit3_mm.compat import fixes
+from beit3_mm.ops import multi_scale_deformable_attention
 
 HIDE_HOSTS = """
 import sys
@@ -151,3 +152,20 @@ def test_deformable_attention_is_ours(run_python):
     assert printed[0] == 'beit3_mm.ops.ms_deform_attn'
     # Without compiled operators GPUs take the same way.
     assert printed[1] in ('True False', 'False True', 'False False')
+
+
+@pytest.mark.parametrize(
+    ('file', 'on_gpus'), [('_ext.cpython.so', True), ('mmcv_ext.py', False)]
+)
+def test_compiled_deformable_attention_keeps_its_place(file, on_gpus):
+    module = SimpleNamespace(
+        ext_module=SimpleNamespace(__file__=file),
+        IS_CUDA_AVAILABLE=True,
+        multi_scale_deformable_attn_pytorch=None,
+    )
+    fixes.replace_deformable_attention(module)
+    assert module.IS_CUDA_AVAILABLE is on_gpus
+    assert (
+        module.multi_scale_deformable_attn_pytorch
+        is multi_scale_deformable_attention
+    )

@@ -104,3 +104,9 @@ def test_a_truncated_mask_is_named(sample, tmp_path, part):
     path.write_bytes(path.read_bytes()[:part])
     with pytest.raises(ValueError, match=r'mask\.png is no readable mask'):
         LoadSemanticMask(num_classes=3).transform(info)
+
+
+def test_images_of_a_test_server_have_no_masks(sample):
+    info = sample([[0, 1, 2], [2, 1, 0]])
+    del info['seg_map_path']
+    assert 'gt_seg_map' not in LoadSemanticMask(num_classes=3).transform(info)

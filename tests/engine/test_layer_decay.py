@@ -248,3 +248,23 @@ def test_a_depth_may_be_given_to_parameters_outside():
     assert embedding == pytest.approx(0.1 * 0.5**4)
     assert rates[id(model.head.weight)] == pytest.approx(2 * embedding)
     assert rates[id(model.head.bias)] == pytest.approx(0.2)
+
+
+class Outer(nn.Module):
+    """Around a backbone, of whose depths it tells others."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Backbone()
+
+    def get_layer_depth(self, param_name, prefix=''):
+        assert param_name.startswith(f'{prefix}inner.')
+        return 1, 3
+
+
+def test_an_outer_backbone_knows_more_than_an_inner_one():
+    model = Classifier(Outer())
+    found = rates(model, build(model, layer_decay_rate=0.5))
+    head = {name for name in found if name.startswith('head')}
+    for name, (lr, _) in found.items():
+        assert lr == pytest.approx(0.1 if name in head else 0.05), name

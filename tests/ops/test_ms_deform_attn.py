@@ -1,7 +1,11 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import ast
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from mmcv.ops import MultiScaleDeformableAttention, multi_scale_deform_attn
 
 from beit3_mm.ops import multi_scale_deformable_attention
 
@@ -50,6 +54,45 @@ def test_agrees_with_grid_sampling(dtype, tolerance, spread):
     theirs = torch.autograd.grad((expected * upstream).sum(), leaves)
     for mine, other in zip(ours, theirs):
         torch.testing.assert_close(mine, other, rtol=1e-4, atol=10 * tolerance)
+
+
+@pytest.fixture
+def mmcvs():
+    """Returns the function that mmcv's source has where ours stands."""
+    name = 'multi_scale_deformable_attn_pytorch'
+    tree = ast.parse(Path(multi_scale_deform_attn.__file__).read_text())
+    tree.body = [n for n in tree.body if getattr(n, 'name', None) == name]
+    names = {'torch': torch, 'F': F}
+    exec(compile(tree, name, 'exec'), names)
+    return names[name]
+
+
+def test_stands_in_for_mmcvs_function(mmcvs, monkeypatch):
+    torch.manual_seed(0)
+    module = MultiScaleDeformableAttention(16, 4, 3, 4, batch_first=True)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    tokens = torch.randn(2, int(SHAPES.prod(1).sum()), 16, requires_grad=True)
+    places = torch.rand(2, 7, 3, 2)
+    upstream = torch.randn(2, 7, 16)
+    outs, gradients = [], []
+    for function in (multi_scale_deformable_attention, mmcvs):
+        monkeypatch.setattr(
+            multi_scale_deform_attn,
+            'multi_scale_deformable_attn_pytorch',
+            function,
+        )
+        out = module.eval()(
+            tokens[:, :7],
+            value=tokens,
+            reference_points=places,
+            spatial_shapes=SHAPES,
+        )
+        leaves = [tokens, *module.parameters()]
+        gradients += [torch.autograd.grad((out * upstream).sum(), leaves)]
+        outs.append(out)
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
 def test_a_cell_centre_gives_the_cell():

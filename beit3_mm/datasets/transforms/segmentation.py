@@ -28,13 +28,15 @@ class LoadSemanticMask(LoadAnnotations):
         self.num_classes = num_classes
 
     def transform(self, results: dict) -> dict:
-        """Adds `gt_seg_map` (H, W), uint8.
+        """Adds `gt_seg_map` (H, W), uint8, where the data set names masks.
 
         Raises:
             FileNotFoundError: If there is no mask.
             ValueError: If it is damaged or does not fit image and classes.
         """
-        path = results['seg_map_path']
+        path = results.get('seg_map_path')
+        if path is None:  # a test server's images
+            return results
         try:
             with Image.open(path) as file:
                 mode, size = file.mode, file.size

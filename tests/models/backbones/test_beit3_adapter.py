@@ -1,10 +1,17 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from beit3_mm.checkpoint import ADAPTER_TABLE, from_official_adapter
 from beit3_mm.layers.drop_path import DropPath
+from beit3_mm.layers.feed_forward import FeedForward
 from beit3_mm.models.backbones import BEiT3Adapter, BEiT3ViT
+from beit3_mm.models.backbones.adapter_layers import (
+    Extractor,
+    Geometry,
+    Injector,
+)
 
 BLOCKS = [(0, 0), (1, 1), (2, 2), (3, 4)]
 
@@ -53,6 +60,50 @@ def test_padding_is_that_of_a_larger_image(vit_arch):
 
 
 @torch.no_grad()
+def test_put_together_as_vit_adapter_is(vit_arch):
+    """Step by step, what the golden file leaves out included."""
+    model = build(dict(vit_arch, with_cls_token=True)).eval()
+    for norm in model.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    grids = [(8, 12), (4, 6), (2, 3)]  # of 64 x 96, strides 8, 16, 32
+    inject = Geometry.of(grids[1:2], grids, torch.device('cpu'))
+    extract = Geometry.of(grids, grids[1:2], torch.device('cpu'))
+    prior, *below = model.spatial_prior(image())
+    levels = torch.cat(
+        [
+            map_.flatten(2).transpose(1, 2) + model.level_embed[i]
+            for i, map_ in enumerate(below)
+        ],
+        1,
+    )
+    x, vit_maps = model.vit.vision_embedding(image()), []
+    for block, (first, last) in zip(model.interactions, BLOCKS, strict=True):
+        tokens = block.injector(x[:, 1:], levels, inject)
+        x = torch.cat([x[:, :1], tokens], 1)
+        for layer in model.vit.encoder.layers[first : last + 1]:
+            x, _ = layer(x, x.shape[1])
+        for extractor in block.extractors:
+            levels = extractor(levels, x[:, 1:], extract, grids)
+        vit_maps.append(x[:, 1:].transpose(1, 2).unflatten(2, grids[1]))
+    maps = [
+        level.transpose(1, 2).unflatten(2, grid)
+        for level, grid in zip(levels.split([96, 24, 6], 1), grids)
+    ]
+    maps = [prior + model.up(maps[0]), *maps]
+    for i, scale in enumerate((4, 2, 1, 0.5)):
+        resized = F.interpolate(
+            vit_maps[i],
+            scale_factor=scale,
+            mode='bilinear',
+            align_corners=False,
+        )
+        expected = model.norms[i](maps[i] + resized)
+        torch.testing.assert_close(model(image())[i], expected)
+
+
+@torch.no_grad()
 def test_gamma_zero_leaves_the_vit_as_it_is(vit_arch):
     torch.manual_seed(0)
     vit = dict(vit_arch, with_cls_token=True)
@@ -82,6 +133,20 @@ def test_other_patch_sizes_see_a_resized_image(vit_arch):
     )
     assert model(image())[2].shape[-2:] == (4, 6)
     assert sizes == [(56, 84)]
+
+
+def test_patch_14_windows_and_bfloat16_learn(vit_arch, paper_form):
+    arch = dict(vit_arch, **paper_form, patch_size=14, img_size=28)
+    model = build(
+        dict(arch, window_size=3, global_attn_indexes=(1, 4), with_cp=True),
+        with_cp=True,
+    ).train()
+    with torch.autocast('cpu', torch.bfloat16):
+        maps = model(image(70, 50))
+    sum(m.float().square().sum() for m in maps).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+    assert model.vit.vision_embedding.proj.weight.grad.abs().max() > 0
 
 
 @torch.no_grad()
@@ -115,6 +180,43 @@ def test_gradients_reach_every_parameter_recomputed_or_not(
         torch.testing.assert_close(parameter.grad, other, msg=name)
 
 
+def test_recomputing_drops_the_same_paths(vit_arch):
+    gradients, calls = [], []
+    for with_cp in (False, True):
+        vit = dict(vit_arch, drop_path_rate=0.5, with_cp=with_cp)
+        model = build(vit, with_cp=with_cp).train()
+        for module in model.modules():
+            if isinstance(module, Injector | Extractor | FeedForward):
+                module.register_forward_pre_hook(lambda *_: calls.append(1))
+        torch.manual_seed(3)
+        sum(m.square().sum() for m in model(image(batch=4))).backward()
+        gradients.append(model.level_embed.grad)
+    assert len(calls) == 15 + 30  # 4 injectors, 6 extractors, 5 layers
+    torch.testing.assert_close(*gradients)
+
+
+def test_it_starts_as_vit_adapter_does(vit_arch):
+    torch.manual_seed(0)
+    model = BEiT3Adapter(vit=vit_arch, deform_num_heads=3)
+    for block in model.interactions:
+        assert not block.injector.gamma.any()
+        for part in (block.injector, *block.extractors):
+            attention = part.attention.attn
+            assert not attention.sampling_offsets.weight.any()
+            assert not attention.attention_weights.weight.any()
+            offsets = attention.sampling_offsets.bias.view(3, -1, 4, 2)
+            # the first head looks right, 1, 2, 3 and 4 cells far
+            steps = torch.tensor([[1.0, 0], [2, 0], [3, 0], [4, 0]])
+            assert torch.equal(offsets[0], steps.expand_as(offsets[0]))
+            norms = offsets.abs().amax(-1)
+            torch.testing.assert_close(norms, steps[:, 0].expand_as(norms))
+    assert 0.7 < model.level_embed.std() < 1.3
+    linear = model.interactions[0].extractors[0].ffn.fc1.weight
+    assert linear.std().item() == pytest.approx(0.02, rel=0.3)
+    conv = model.spatial_prior.convs[0][0].weight  # fan out 128 * 9
+    assert conv.std().item() == pytest.approx((2 / 1152) ** 0.5, rel=0.05)
+
+
 def test_drop_path_is_the_vits(vit_arch):
     model = build(dict(vit_arch, drop_path_rate=0.4))
     rates = [
@@ -123,6 +225,23 @@ def test_drop_path_is_the_vits(vit_arch):
         if isinstance(m, DropPath) and not name.startswith('vit.')
     ]
     assert rates == [0.4] * 6
+
+
+@torch.no_grad()
+def test_extractors_drop_what_follows_their_attention(vit_arch):
+    model = build(dict(vit_arch, drop_path_rate=0.5)).train()
+    extractor = model.interactions[0].extractors[0]
+    seen = []
+    extractor.attention.register_forward_hook(lambda *x: seen.append(x[2]))
+    extractor.ffn.register_forward_hook(lambda *x: seen.append(x[2]))
+    extractor.register_forward_hook(lambda *x: seen.append(x[2]))
+    model(image(batch=16))
+    attended, added, out = seen
+    dropped = [torch.equal(a, b) for a, b in zip(out, attended)]
+    assert 0 < sum(dropped) < 16
+    kept = ~torch.tensor(dropped)
+    expected = attended + 2 * added  # 1 / (1 - 0.5)
+    torch.testing.assert_close(out[kept], expected[kept])
 
 
 def test_only_the_vit_decays(vit_arch):
@@ -140,51 +259,6 @@ def test_only_the_vit_decays(vit_arch):
             assert depth == (6, 7), name
 
 
-def official_names(model):
-    """Yields ours and ViT-Adapter's names of all that is not the ViT's."""
-    fields = dict(block=0, number=0, leaf='weight', part='query_norm')
-    for ours, theirs in ADAPTER_TABLE.items():
-        assert from_official_adapter(theirs.format(**fields)) == ours.format(
-            **fields
-        )
-    for name in model.state_dict():
-        if name.startswith('vit.'):
-            continue
-        their = name.replace('spatial_prior.', 'spm.')
-        for i in range(4):
-            their = their.replace(f'spm.convs.{i}.', f'spm.conv{i + 2}.')
-            their = their.replace(f'spm.projs.{i}.', f'spm.fc{i + 1}.')
-            their = their.replace(f'norms.{i}.', f'norm{i + 1}.')
-        their = their.replace('extractors.0.', 'extractor.')
-        their = their.replace('extractors.1.', 'extra_extractors.0.')
-        their = their.replace('extractors.2.', 'extra_extractors.1.')
-        their = their.replace('.attention.', '.')
-        their = their.replace('ffn.norm.', 'ffn_norm.')
-        their = their.replace('ffn.dwconv.', 'ffn.dwconv.dwconv.')
-        yield name, their
-
-
-def test_official_adapters_load(vit_arch, tmp_path):
-    source = build(vit_arch)
-    state = source.state_dict()
-    names = list(official_names(source))
-    assert len(names) > 100
-    for ours, theirs in names:
-        assert from_official_adapter(theirs) == ours
-    weights = {f'backbone.{theirs}': state[ours] for ours, theirs in names}
-    weights['backbone.blocks.0.attn.qkv.weight'] = torch.zeros(3)
-    path = tmp_path / 'adapter.pth'
-    torch.save({'state_dict': weights}, path)
-    init_cfg = dict(type='Pretrained', checkpoint=str(path))
-    target = BEiT3Adapter(
-        vit=vit_arch, conv_channels=4, deform_num_heads=3, init_cfg=init_cfg
-    )
-    torch.nn.init.zeros_(target.up.weight)
-    target.init_weights()
-    for ours, _ in names:
-        assert torch.equal(target.state_dict()[ours], state[ours]), ours
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -193,6 +267,8 @@ def test_official_adapters_load(vit_arch, tmp_path):
             'must divide the layers 0 to 4',
         ),
         (dict(interaction_indexes=[(0, 4)]), 'into 4 blocks'),
+        (dict(interaction_indexes=[*BLOCKS[:3], (3, 3)]), 'divide'),
+        (dict(interaction_indexes=[*BLOCKS[:3], (2, 4)]), 'divide'),
         (dict(interaction_indexes=[(0, 1), (2, 1), (2, 3), (4, 4)]), 'divide'),
         (dict(vit=dict(num_layers=3)), r'layers 0 to 2'),
     ],

@@ -1,5 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""The segmentor of projects/shapes, made smaller still."""
+"""The base ADE20K segmentor of `configs/seg`, made tiny."""
 
 from pathlib import Path
 
@@ -11,33 +11,58 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 ROOT = Path(__file__).parents[3]
-SHAPES = ROOT / 'projects/shapes/configs/seg/beit3_mask2former_shapes.py'
+BASE = ROOT / 'configs/seg/beit3_mask2former_ade20k.py'
 WINDOW = (64, 64)
+CLASSES, WIDTH, CHANNELS = 13, 32, 16
+VIT = dict(
+    img_size=64,
+    patch_size=16,
+    embed_dims=WIDTH,
+    num_layers=4,
+    num_heads=2,
+    feedforward_channels=2 * WIDTH,
+    with_cls_token=True,
+)
+ATTENTION = dict(embed_dims=CHANNELS, num_heads=2)
+LAYER = dict(
+    self_attn_cfg=ATTENTION,
+    ffn_cfg=dict(embed_dims=CHANNELS, feedforward_channels=2 * CHANNELS),
+)
+POSITIONS = dict(num_feats=CHANNELS // 2)
+HEAD = dict(
+    in_channels=[WIDTH] * 4,
+    feat_channels=CHANNELS,
+    out_channels=CHANNELS,
+    num_classes=CLASSES,
+    num_queries=8,
+    pixel_decoder=dict(
+        norm_cfg=dict(num_groups=4),
+        encoder=dict(num_layers=2, layer_cfg=LAYER),
+        positional_encoding=POSITIONS,
+    ),
+    positional_encoding=POSITIONS,
+    transformer_decoder=dict(
+        num_layers=3, layer_cfg=dict(LAYER, cross_attn_cfg=ATTENTION)
+    ),
+    loss_cls=dict(class_weight=[1.0] * CLASSES + [0.1]),
+    train_cfg=dict(num_points=64),
+)
 
 
 @pytest.fixture
 def build_segmentor():
-    """Builds it; keyword arguments replace parts of the model's config."""
+    """Builds it with random weights, for a mode of test and with a head."""
 
-    def build(mode='whole', head='beit3_mm.Mask2FormerHead', **changes):
-        config = Config.fromfile(SHAPES).model
-        test_cfg = dict(mode=mode, crop_size=WINDOW, stride=(48, 48))
-        changes = {
-            'backbone.vit.img_size': 64,
-            'backbone.vit.embed_dims': 32,
-            'backbone.vit.feedforward_channels': 64,
-            'backbone.conv_channels': 4,
-            'backbone.gamma': 0.5,
-            'decode_head.type': head,
-            'decode_head.in_channels': [32] * 4,
-            'decode_head.train_cfg.num_points': 64,
-            'data_preprocessor.size': WINDOW,
-            'data_preprocessor.test_cfg': dict(size=WINDOW),
-            **changes,
-        }
-        config = Config(dict(model=config))
-        config.merge_from_dict({f'model.{k}': v for k, v in changes.items()})
-        config.model.test_cfg = test_cfg
+    def build(mode='whole', head='beit3_mm.Mask2FormerHead'):
+        config = Config.fromfile(BASE)
+        changes = dict(
+            data_preprocessor=dict(size=WINDOW, test_cfg=dict(size=WINDOW)),
+            backbone=dict(conv_channels=4, deform_num_heads=4, gamma=0.5),
+            decode_head=dict(HEAD, type=head),
+            test_cfg=dict(mode=mode, crop_size=WINDOW, stride=(48, 48)),
+        )
+        config.merge_from_dict(dict(model=changes))
+        config.model.backbone.vit = VIT
         torch.manual_seed(0)
         return MODELS.build(config.model).eval()
 

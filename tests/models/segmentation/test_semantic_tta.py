@@ -21,6 +21,23 @@ def test_one_view_is_the_plain_result(build_segmentor, make_batch):
     assert torch.equal(sample.pred_sem_seg.data, plain.pred_sem_seg.data)
 
 
+def test_two_equal_views_are_the_plain_result(build_segmentor, make_batch):
+    model = build_segmentor()
+    sizes = ((64, 64), (64, 64))  # two images
+    with torch.no_grad():
+        plain = model.test_step(make_batch(*sizes))
+    data = views(make_batch(*sizes), make_batch(*sizes))
+    samples = SemanticTTAModel(model).test_step(data)
+    assert len(samples) == 2
+    for sample, expected in zip(samples, plain):
+        assert torch.equal(sample.seg_logits.data, expected.seg_logits.data)
+        assert torch.equal(
+            sample.pred_sem_seg.data, expected.pred_sem_seg.data
+        )
+    first, second = (sample.seg_logits.data for sample in samples)
+    assert not torch.equal(first, second)
+
+
 def test_scores_of_views_are_averaged(build_segmentor, make_batch):
     model = build_segmentor()
     straight, mirrored = make_batch((64, 64)), make_batch((64, 64), flip=True)

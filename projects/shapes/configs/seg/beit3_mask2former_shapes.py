@@ -5,7 +5,8 @@
 # cores; everything else is the base ADE20K segmentor's.
 # Expected: not run to its end yet; the loss of 100 steps falls from 47 to 26.
 # Command:
-# python projects/shapes/generate.py --formats ade20k --out work_dirs/shapes/ade
+# python projects/shapes/generate.py --formats ade20k \
+#   --out work_dirs/shapes/ade
 # python tools/train.py projects/shapes/configs/seg/beit3_mask2former_shapes.py
 _base_ = '../../../../configs/seg/beit3_mask2former_ade20k.py'
 classes = ['background'] + [
