@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     sys.exit(f'error: {error}')
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
@@ -80,6 +80,9 @@ def write_results(cfg: Config, out: str | None, format_only: bool) -> None:
         raise ValueError(f'--out {out} must {wanted}')
     metrics[0][option] = str(path.with_suffix(''))
     metrics[0].format_only = format_only
+    if format_only:  # a test server's images have no masks
+        prefix = inner_dataset(cfg).get('data_prefix') or {}
+        prefix.pop('seg_map_path', None)
 
 
 def show_predictions(cfg: Config, folder: str) -> None:
@@ -101,6 +104,14 @@ def show_predictions(cfg: Config, folder: str) -> None:
         hook.test_out_dir = str(Path(folder).absolute())
 
 
+def inner_dataset(cfg: Config) -> ConfigDict:
+    """Returns the test data set's config, without its wrappers."""
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    return dataset
+
+
 def use_tta(cfg: Config) -> None:
     """Wraps the model and changes the test data for test-time augmentation.
 
@@ -110,10 +121,7 @@ def use_tta(cfg: Config) -> None:
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(f'--tta: the config has no {key}')
-    dataset = cfg.test_dataloader.dataset
-    while 'dataset' in dataset:  # wrappers
-        dataset = dataset.dataset
-    dataset.pipeline = cfg.tta_pipeline
+    inner_dataset(cfg).pipeline = cfg.tta_pipeline
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
 
 
