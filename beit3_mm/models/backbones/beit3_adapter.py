@@ -184,7 +184,9 @@ class BEiT3Adapter(BaseModule):
             ],
             dim=1,
         )
-        x = self.vit.embed(_fit_patches(image, grid, self.vit.patch_size))
+        # patches of any size then make the grid of stride 16
+        size = tuple(side * self.vit.patch_size for side in grid)
+        x = self.vit.embed(_resize(image, size))
         num_tokens, outputs = grid[0] * grid[1], []
         for block, layers in zip(self.interactions, self.interaction_indexes):
             cls, tokens = x[:, :-num_tokens], x[:, -num_tokens:]
@@ -289,16 +291,6 @@ def _blocks(
 def _pad(image: Tensor, divisor: int) -> Tensor:
     bottom, right = (-side % divisor for side in image.shape[-2:])
     return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
-
-
-def _fit_patches(
-    image: Tensor, grid: tuple[int, int], patch_size: int
-) -> Tensor:
-    """Resizes an image so that its patches make a grid."""
-    size = (grid[0] * patch_size, grid[1] * patch_size)
-    if size == tuple(image.shape[-2:]):
-        return image
-    return F.interpolate(image, size, mode='bilinear', align_corners=False)
 
 
 def _resize(map_: Tensor, size: tuple[int, int]) -> Tensor:
