@@ -5,9 +5,10 @@
 # 12 classes are left fresh.
 # Numbers: sizes, schedule and rates are ours, for an hour of 2 CPU cores.
 # Expected: see projects/shapes/README.md, from a run of this file.
-# Command, with annotations/instances.json and images/ in DIR:
-# python tools/train.py \
-#   projects/shapes/configs/det/beit3_cascade_photos.py --cfg-options \
+# Command, with annotations/instances.json and images/ in DIR, on 2 cores:
+# OMP_NUM_THREADS=1 bash tools/dist_train.sh \
+#   projects/shapes/configs/det/beit3_cascade_photos.py 2 --cfg-options \
+#   env_cfg.dist_cfg.backend=gloo train_dataloader.batch_size=2 \
 #   train_dataloader.dataset.dataset.data_root=DIR \
 #   val_dataloader.dataset.data_root=DIR \
 #   val_evaluator.ann_file=DIR/annotations/instances.json
