@@ -20,7 +20,8 @@ def multi_scale_deformable_attention(
 
     Each point reads the four tokens around it. All of a query's corners, with
     the products of bilinear and attention weights, are one bag of an
-    embedding bag, so that no sampled value is ever stored. Arguments and
+    embedding bag, so that no sampled value is ever stored; a border of zeros
+    around each level stands for the outside. Arguments and
     result are those of `mmcv.ops.multi_scale_deformable_attn_pytorch`
     (Deformable DETR, arXiv 2010.04159). Works in float32 where `value` has
     less precision.
@@ -44,61 +45,64 @@ def multi_scale_deformable_attention(
             f'tokens of value {tuple(value.shape)}'
         )
     dtype = torch.promote_types(value.dtype, torch.float32)
-    index, weight = _corners(
-        spatial_shapes, sampling_locations.to(dtype), attention_weights
-    )
-    # Row (b * S + token) * H + h of the table is the value of a head.
-    device = value.device
-    first = torch.arange(batch, device=device).mul_(tokens)
-    index = (index + first.view(-1, 1, 1, 1)) * heads
-    index += torch.arange(heads, device=device).view(-1, 1)
-    with torch.autocast(device.type, enabled=False):
+    with torch.autocast(value.device.type, enabled=False):
+        table = _add_borders(value.to(dtype), spatial_shapes)
+        index, weight = _corners(
+            spatial_shapes,
+            sampling_locations.to(dtype),
+            attention_weights.to(dtype),
+        )
+        # Row (b * S' + token) * H + h of the table is the value of a head.
+        options = {'device': value.device, 'dtype': index.dtype}
+        first = torch.arange(batch, **options) * table.shape[1] * heads
+        head = torch.arange(heads, **options)
+        rows = (first[:, None] + head).view(batch, 1, heads, 1)
         out = F.embedding_bag(
-            index.flatten(0, 2),
-            value.to(dtype).reshape(-1, dims),
+            (index * heads + rows).flatten(0, 2),
+            table.reshape(-1, dims),
             mode='sum',
             per_sample_weights=weight.flatten(0, 2),
         )
     return out.view(batch, -1, heads * dims).to(value.dtype)
 
 
+def _add_borders(value: Tensor, spatial_shapes: Tensor) -> Tensor:
+    """Puts a border of zeros around each level, so that none has an edge."""
+    levels, start = [], 0
+    for height, width in spatial_shapes.tolist():
+        level = value[:, start : start + height * width]
+        start += height * width
+        level = level.flatten(2).unflatten(1, (height, width))
+        levels.append(F.pad(level, (0, 0, 1, 1, 1, 1)).flatten(1, 2))
+    return torch.cat(levels, 1).unflatten(2, value.shape[2:])
+
+
 def _corners(
     spatial_shapes: Tensor, locations: Tensor, attention_weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns token and weight of each corner of each point.
+    """Returns bordered token and weight of each corner of each point.
 
-    Both are (B, Q, H, L * P * 4); a corner outside its level has weight 0.
+    Both are (B, Q, H, L * P * 4), the tokens int32.
     """
-    height, width = spatial_shapes.unbind(1)
-    start = (height * width).cumsum(0) - height * width
-    # (L,) -> (L, 1, 1), to meet (..., L, P, 2)
-    height, width, start = (x.view(-1, 1, 1) for x in (height, width, start))
-    column, column_weight = _neighbours(locations[..., 0], width)
-    row, row_weight = _neighbours(locations[..., 1], height)
-    row = row * width + start
-    row_weight = row_weight * attention_weights.to(locations.dtype)[..., None]
-    # (B, Q, H, L, P, 2) twice -> (B, Q, H, L, P, 2, 2)
-    index = row.unsqueeze(-1) + column.unsqueeze(-2)
-    weight = row_weight.unsqueeze(-1) * column_weight.unsqueeze(-2)
-    return index.flatten(3), weight.flatten(3)
-
-
-def _neighbours(location: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the two cells beside a place on an axis, and their weights.
-
-    Args:
-        location: (B, Q, H, L, P) in [0, 1] over the axis.
-        size: (L, 1, 1), cells of the axis.
-
-    Returns:
-        Cells and weights, (B, Q, H, L, P, 2).
-    """
-    place = location.unsqueeze(-1) * size - 0.5  # cell centres at integers
-    low = place.detach().floor()
-    high_weight = place - low
-    weight = torch.cat([1 - high_weight, high_weight], -1)
-    # Far places must not overflow.
-    low = torch.minimum(low.clamp_(min=-2), size.to(low.dtype)).long()
-    cell = torch.cat([low, low + 1], -1)
-    inside = (cell >= 0) & (cell < size)
-    return torch.where(inside, cell, 0), torch.where(inside, weight, 0)
+    size = spatial_shapes.flip(1)[:, None]  # (L, 1, 2): width, height
+    # Cell centres at integers. Where a place is farther outside than a cell,
+    # both of its neighbours are border, or have the weight 0.
+    place = locations * size - 0.5
+    place = torch.minimum(place.clamp(min=-1), size.to(place.dtype))
+    low = torch.minimum(place.detach().floor(), (size - 1).to(place.dtype))
+    x, y = (place - low).unbind(-1)  # (B, Q, H, L, P)
+    right, bottom = x * attention_weights, y * attention_weights
+    both = right * y
+    weight = torch.stack(
+        [attention_weights - right - bottom + both]
+        + [right - both, bottom - both, both],
+        -1,
+    )
+    row_length = (size[..., 0] + 2).int()  # (L, 1)
+    area = (spatial_shapes + 2).prod(1)
+    start = (area.cumsum(0) - area).int()[:, None]
+    column, row = (low.int() + 1).unbind(-1)
+    token = row * row_length + column + start
+    zero = torch.zeros_like(row_length)
+    step = torch.stack([zero, zero + 1, row_length, row_length + 1], -1)
+    return (token[..., None] + step).flatten(3), weight.flatten(3)
