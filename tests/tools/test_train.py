@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
 import os
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -186,10 +187,13 @@ def test_another_batch_size_is_warned_of(
 def test_two_processes_train_resume_and_test(write_config, tmp_path):
     config, work_dir = write_config(), tmp_path / 'w'
     gloo = '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
     env = {
         **os.environ,
         'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-        'PORT': '29555',
+        'PORT': str(port),
         'OMP_NUM_THREADS': '1',
     }
 
