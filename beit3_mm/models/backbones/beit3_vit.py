@@ -98,15 +98,10 @@ class BEiT3ViT(BaseModule):
                 f'window_size=0 and with_relative_positions=False, got '
                 f'{window_size=} and {with_relative_positions=}'
             )
-        if num_layers - 1 not in _layers(out_indices, num_layers):
-            raise ValueError(
-                f'{out_indices=} must hold the last layer, '
-                f'{num_layers - 1}; for fewer layers set num_layers'
-            )
         self.num_layers = num_layers
         self.patch_size = patch_size
         self.global_attn_indexes = _layers(global_attn_indexes, num_layers)
-        self.out_indices = _layers(out_indices, num_layers)
+        self.out_indices = _with_last(out_indices, num_layers)
         self.window_size = window_size
         self.vision_embedding = VisionEmbedding(
             img_size,
@@ -127,16 +122,23 @@ class BEiT3ViT(BaseModule):
             final_norm=False,
             with_cp=with_cp,
         )
-        self.relative_positions = None
-        if with_relative_positions:
-            side = img_size // patch_size
-            self.relative_positions = nn.ModuleList(
-                RelativePositions(
-                    self._window_size(i) or side, embed_dims // num_heads
-                )
-                for i in range(num_layers)
+        self.relative_positions = (
+            self._build_relative_positions(
+                img_size // patch_size, embed_dims // num_heads
             )
+            if with_relative_positions
+            else None
+        )
         init_embedding(self.vision_embedding)
+
+    def _build_relative_positions(
+        self, side: int, head_dims: int
+    ) -> nn.ModuleList:
+        """Returns tables for windows and, in global layers, for the map."""
+        return nn.ModuleList(
+            RelativePositions(self._window_size(i) or side, head_dims)
+            for i in range(self.num_layers)
+        )
 
     def _window_size(self, index: int) -> int:
         return 0 if index in self.global_attn_indexes else self.window_size
@@ -235,3 +237,14 @@ def _layers(indexes: Sequence[int], num_layers: int) -> tuple[int, ...]:
         if not -num_layers <= index < num_layers:
             raise ValueError(f'layer {index} is not one of {num_layers=}')
     return tuple(index % num_layers for index in indexes)
+
+
+def _with_last(indexes: Sequence[int], num_layers: int) -> tuple[int, ...]:
+    """Returns layer indexes counted from 0, the last layer among them."""
+    layers = _layers(indexes, num_layers)
+    if num_layers - 1 not in layers:
+        raise ValueError(
+            f'out_indices={indexes} must hold the last layer, '
+            f'{num_layers - 1}; for fewer layers set num_layers'
+        )
+    return layers
