@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """A toy model and data, trained by mmengine's Runner with our hooks."""
 
+import copy
 import itertools
 import random
 
@@ -17,6 +18,33 @@ from torch import nn
 import beit3_mm  # noqa: F401
 
 _run_number = itertools.count()
+SCHEDULE_AND_HOOKS = {
+    'optim_wrapper': {
+        'optimizer': {
+            'type': 'AdamW',
+            'lr': 0.01,
+            'weight_decay': 0.1,
+        }
+    },
+    'param_scheduler': [
+        {'type': 'LinearLR', 'by_epoch': False, 'end': 4},
+        {
+            'type': 'CosineAnnealingLR',
+            'by_epoch': False,
+            'begin': 4,
+            'T_max': 8,
+        },
+    ],
+    'default_hooks': {
+        'checkpoint': {
+            'type': 'CheckpointHook',
+            'by_epoch': False,
+            'interval': 3,
+        },
+        'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
+        'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
+    },
+}
 
 
 @TRANSFORMS.register_module()
@@ -96,31 +124,7 @@ def make_runner(tmp_path, monkeypatch):
                 'num_workers': num_workers,
                 'persistent_workers': num_workers > 0,
             },
-            'optim_wrapper': {
-                'optimizer': {
-                    'type': 'AdamW',
-                    'lr': 0.01,
-                    'weight_decay': 0.1,
-                }
-            },
-            'param_scheduler': [
-                {'type': 'LinearLR', 'by_epoch': False, 'end': 4},
-                {
-                    'type': 'CosineAnnealingLR',
-                    'by_epoch': False,
-                    'begin': 4,
-                    'T_max': 8,
-                },
-            ],
-            'default_hooks': {
-                'checkpoint': {
-                    'type': 'CheckpointHook',
-                    'by_epoch': False,
-                    'interval': 3,
-                },
-                'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
-                'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
-            },
+            **copy.deepcopy(SCHEDULE_AND_HOOKS),
             'randomness': {'seed': 3},
             'log_level': 'WARNING',
             **changes,
