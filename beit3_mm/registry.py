@@ -15,6 +15,7 @@ require_hosts('mmengine')
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
 from mmengine.registry import HOOKS as _HOOKS
+from mmengine.registry import METRICS as _METRICS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS,
@@ -40,6 +41,8 @@ _SEGMENTATION = find_spec('mmseg') is not None
 MODELS = _child(
     _MODELS,
     'models.backbones',
+    'models.heads',
+    'models.multimodal',
     'models.necks',
     *['models.detection'] * _DETECTION,
     *['models.segmentation'] * _SEGMENTATION,
@@ -53,5 +56,6 @@ TRANSFORMS = _child(
 DATASETS = _child(_DATASETS, 'datasets', *['datasets.coco'] * _DETECTION)
 DATA_SAMPLERS = _child(_DATA_SAMPLERS, 'datasets.samplers')
 HOOKS = _child(_HOOKS, 'engine')
+METRICS = _child(_METRICS, 'evaluation')
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
