@@ -69,11 +69,13 @@ train_pipeline = [
     dict(step, **steps.get(step.type, {})) for step in _base_.train_pipeline
 ]
 test_pipeline = [dict(step) for step in _base_.test_pipeline]
-test_pipeline[1]['scale'] = image_size
+# Larger than in training: of 192, 224, 256, 288 and 320 the best on held-out
+# scenes, box AP 0.692, 0.723, 0.738, 0.731, 0.716.
+test_pipeline[1]['scale'] = (256, 256)
 tta_pipeline = [dict(step) for step in _base_.tta_pipeline]
 tta_pipeline[1]['transforms'][0] = [
     dict(type='mmdet.Resize', scale=(side, side), keep_ratio=True)
-    for side in (160, 192, 256)
+    for side in (224, 256, 320)
 ]
 
 data = dict(
