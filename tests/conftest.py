@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from mmengine.registry import DefaultScope
 
@@ -44,6 +45,30 @@ def golden():
         return config, tensors
 
     return read
+
+
+@pytest.fixture(scope='session')
+def tokenizer_file(tmp_path_factory):
+    """Returns a SentencePiece model of 36 pieces."""
+    colours = ('red', 'green', 'blue', 'yellow')
+    shapes = ('circle', 'square', 'triangle')
+    sides = ('left of', 'right of', 'above', 'below')
+    lines = [
+        f'the {colour} {shape} is {side} how many {other} {shape}s are there'
+        for colour in colours
+        for other in colours
+        for shape in shapes
+        for side in sides
+    ]
+    path = tmp_path_factory.mktemp('tokenizer') / 'tiny.spm'
+    with path.open('wb') as file:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=file,
+            vocab_size=36,
+            minloglevel=2,
+        )
+    return path
 
 
 @pytest.fixture

@@ -1,4 +1,17 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+from beit3_mm.datasets.transforms.formatting import PackMultimodalInputs
+from beit3_mm.datasets.transforms.images import (
+    TransformImages,
+    TranslatePixels,
+)
 from beit3_mm.datasets.transforms.loading import LoadImageFromFile
+from beit3_mm.datasets.transforms.text import MaskText, TokenizeText
 
-__all__ = ['LoadImageFromFile']
+__all__ = [
+    'LoadImageFromFile',
+    'MaskText',
+    'PackMultimodalInputs',
+    'TokenizeText',
+    'TransformImages',
+    'TranslatePixels',
+]
