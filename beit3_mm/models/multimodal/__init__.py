@@ -1,1 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+from beit3_mm.models.multimodal.class_name_classifier import (
+    ClassNameClassifier,
+)
+from beit3_mm.models.multimodal.dual_encoder import DualEncoder
+
+__all__ = ['ClassNameClassifier', 'DualEncoder']
