@@ -65,7 +65,9 @@ def embed_images(
     """
 
     def embed(chunk: Tensor) -> Tensor:
-        return head.embed_image(backbone(image=chunk).vision)
+        return head.embed_image(
+            backbone(image=chunk, first_tokens=True).vision
+        )
 
     with_chunks = chunk_size is not None
     chunks = image.split(chunk_size or len(image))
@@ -95,8 +97,10 @@ def embed_texts(
     """
 
     def embed(ids: Tensor, padding: Tensor | None) -> Tensor:
-        tokens = backbone(text_ids=ids, text_padding_mask=padding).language
-        return head.embed_text(tokens)
+        output = backbone(
+            text_ids=ids, text_padding_mask=padding, first_tokens=True
+        )
+        return head.embed_text(output.language)
 
     if text_padding_mask is None:
         text_padding_mask = torch.zeros_like(text_ids, dtype=torch.bool)

@@ -8,7 +8,7 @@ from beit3_mm.layers.drop_path import DropPath
 from beit3_mm.models.multimodal import DualEncoder, embedding
 from beit3_mm.registry import MODELS
 
-SIZE, NUM_WORDS, NUM_VISION = 6, 50, 17
+SIZE, NUM_WORDS = 6, 50
 LENGTHS = (4, 9, 3, 6, 6, 9)
 
 
@@ -112,31 +112,38 @@ def test_the_gradient_with_drop_path_is_that_of_one_batch(
     """
     inputs = batch()
     model = build(arch, chunk_size, drop_path_rate=0.3)
-    noted = {}  # by module and modality
+    noted = {}
 
     def note(self, x):
         keep = torch.bernoulli(torch.full((len(x), 1, 1), 1 - self.rate))
-        noted.setdefault((self, x.shape[1] == NUM_VISION), []).append(keep)
+        noted.setdefault(self, []).append(keep)
         return x * keep / (1 - self.rate)
 
     monkeypatch.setattr(DropPath, 'forward', note)
     chunked = gradients(model, inputs)
 
-    # Behind the draws of the forward pass come those of the backward pass.
-    draws = {key: kept[: len(kept) // 2] for key, kept in noted.items()}
-    assert sum((x == 0).sum() for kept in draws.values() for x in kept) > 0
-    branch = dict.fromkeys(draws, 0)  # 0 attention, 1 feed-forward network
+    # Behind the draws of the forward pass come those of the backward pass;
+    # it holds images, then texts, and of each chunk attention, then the
+    # feed-forward network.
+    draws, call = {}, dict.fromkeys(noted, 0)
+    for module, kept in noted.items():
+        quarter = len(kept) // 4
+        draws[module] = [
+            torch.cat(part[branch::2])
+            for part in (kept[:quarter], kept[quarter : 2 * quarter])
+            for branch in range(2)
+        ]
+    assert any((x == 0).any() for kept in draws.values() for x in kept)
 
     def replay(self, x):
-        key = self, x.shape[1] == NUM_VISION
-        keep = torch.cat(draws[key][branch[key] :: 2])
-        branch[key] += 1
+        keep = draws[self][call[self]]
+        call[self] += 1
         return x * keep / (1 - self.rate)
 
     monkeypatch.setattr(DropPath, 'forward', replay)
     model.chunk_size = None
     whole = gradients(model, inputs)
-    assert set(branch.values()) == {2}
+    assert set(call.values()) == {4}
     assert_equal(chunked, whole)
 
 
