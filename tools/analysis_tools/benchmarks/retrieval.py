@@ -62,7 +62,7 @@ def retrieval_bf16(cfg: Config, setting: Setting) -> Comparison:
             own = Setting(setting.device, dtype)
             return own.inference(_predict, model, inputs)
 
-        return Case(f'DualEncoder, {dtype}', build, words, IMAGES)
+        return Case('DualEncoder', build, words, IMAGES, dtype=dtype)
 
     return Comparison(
         [case(torch.bfloat16), case(torch.float32)],
