@@ -25,6 +25,10 @@ from beit3_mm.models.multimodal.embedding import (
 from beit3_mm.ops.gather import gather_rows
 from beit3_mm.registry import MODELS
 
+# Names that are encoded at a time where no chunk_size is given; those of
+# ImageNet-21K would not fit at once.
+NAMES_OF_A_GROUP = 256
+
 
 @MODELS.register_module()
 class ClassNameClassifier(BaseModel):
@@ -179,30 +183,31 @@ class ClassNameClassifier(BaseModel):
                 )
         return labels
 
-    def _embed(self, classes: Tensor) -> Tensor:
+    def _embed(self, classes: Tensor, chunk_size: int | None) -> Tensor:
         """Embeds the names of classes `(K,)` as `(K, D)`."""
         ids, padding = (x[classes.cpu()] for x in self._texts)
         ids, padding = ids.to(classes.device), padding.to(classes.device)
-        return embed_texts(
-            self.backbone, self.head, ids, padding, self.chunk_size
-        )
+        return embed_texts(self.backbone, self.head, ids, padding, chunk_size)
 
     def _embed_shared(self, classes: Tensor) -> Tensor:
         """Embeds the same classes in all processes, each one its share."""
         share = -(-len(classes) // get_world_size())
         own = torch.arange(share) + share * get_rank()
         # Shares are of one size: the last ones repeat a class.
-        rows = self._embed(classes[own.clamp(max=len(classes) - 1)])
+        own = own.clamp(max=len(classes) - 1)
+        rows = self._embed(classes[own], self.chunk_size)
         return gather_rows(rows)[0][: len(classes)]
 
     def _all_classes(self, device: torch.device) -> Tensor:
         """Returns embeddings `(C, D)`; in evaluation they are kept."""
         classes = torch.arange(self.num_classes, device=device)
         if self.training:
-            return self._embed(classes)
+            return self._embed(classes, self.chunk_size)
         if self._class_embeddings is None:
             with torch.no_grad():
-                self._class_embeddings = self._embed(classes)
+                self._class_embeddings = self._embed(
+                    classes, self.chunk_size or NAMES_OF_A_GROUP
+                )
         return self._class_embeddings.to(device)
 
 

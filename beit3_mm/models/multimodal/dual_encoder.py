@@ -121,23 +121,16 @@ class DualEncoder(BaseModel):
             inputs: As in `forward`.
             text_chunk_size: Texts that are encoded at a time.
         """
-        parts = self.backbone, self.head
         image, text_ids = inputs.get('image'), inputs.get('text_ids')
         if image is None and text_ids is None:
             raise ValueError('give an image, text_ids or both')
-        return Embeddings(
-            None
-            if image is None
-            else embed_images(*parts, image, self.chunk_size),
-            None
-            if text_ids is None
-            else embed_texts(
-                *parts,
-                text_ids,
-                inputs.get('text_padding_mask'),
-                text_chunk_size,
-            ),
-        )
+        parts, text = (self.backbone, self.head), None
+        if image is not None:
+            image = embed_images(*parts, image, self.chunk_size)
+        if text_ids is not None:
+            padding = inputs.get('text_padding_mask')
+            text = embed_texts(*parts, text_ids, padding, text_chunk_size)
+        return Embeddings(image, text)
 
     def loss(self, inputs: dict[str, Tensor | None]) -> dict[str, Tensor]:
         """Returns the contrastive loss of pairs of an image and a text."""

@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import BaseDataElement
 
-from beit3_mm.models.multimodal import ClassNameClassifier, DualEncoder
+from beit3_mm.models.multimodal import (
+    ClassNameClassifier,
+    DualEncoder,
+    class_name_classifier,
+)
 from beit3_mm.models.multimodal.class_names import read_class_names
 
 NAMES = [
@@ -186,6 +190,15 @@ def test_names_are_encoded_once_in_an_evaluation(tiny_arch, loaded):
     assert sum(counts) == 10
     assert not torch.equal(first, second)
     assert loaded == ['x.spm']
+
+
+def test_names_are_encoded_in_groups_in_an_evaluation(tiny_arch, monkeypatch):
+    model = build(tiny_arch).eval()
+    expected = model(images())
+    monkeypatch.setattr(class_name_classifier, 'NAMES_OF_A_GROUP', 2)
+    counts = count_texts(model.eval())
+    torch.testing.assert_close(model(images()), expected)
+    assert counts == [0, 2, 2, 1]
 
 
 @pytest.mark.parametrize('load', [None, load_state_dict])
