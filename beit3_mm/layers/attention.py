@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from beit3_mm.layers.feed_forward import LAYER_NORM_EPS
-from beit3_mm.layers.multiway import Multiway
+from beit3_mm.layers.multiway import Multiway, take_first_tokens
 from beit3_mm.layers.window import TokenMap
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values, (B, H, S, D) each
@@ -64,6 +64,7 @@ class MultiwayAttention(nn.Module):
         num_vision: int,
         attn_mask: Tensor | None = None,
         cache: KeyValue | None = None,
+        first_tokens: bool = False,
     ) -> tuple[Tensor, KeyValue]:
         """Attends over the joint sequence.
 
@@ -73,11 +74,16 @@ class MultiwayAttention(nn.Module):
             attn_mask: Bool, True = may attend; broadcasts to
                 `(B, H, L, S)`.
             cache: Keys and values of earlier tokens.
+            first_tokens: Only the first token of each modality attends.
 
         Returns:
-            The tokens `(B, L, C)`, and the keys and values of all tokens.
+            The tokens `(B, L, C)`, or the first ones, and the keys and values
+            of all tokens.
         """
-        q = self._heads(self.q_proj(x, num_vision))
+        queries = x, num_vision
+        if first_tokens:
+            queries = take_first_tokens(x, num_vision)
+        q = self._heads(self.q_proj(*queries))
         k = self._heads(self.k_proj(x, num_vision))
         v = self._heads(self.v_proj(x, num_vision))
         if cache is not None:
@@ -85,7 +91,7 @@ class MultiwayAttention(nn.Module):
             v = torch.cat([cache[1], v], dim=2)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask)
         out = out.transpose(1, 2).flatten(2)  # (B, H, L, D) -> (B, L, C)
-        return self._project(out, num_vision), (k, v)
+        return self._project(out, queries[1]), (k, v)
 
     def forward_map(self, x: Tensor, token_map: TokenMap) -> Tensor:
         """Attends within the windows of a map of vision tokens.

@@ -39,7 +39,9 @@ class FeedForward(nn.Module):
             return self._map(x)
         # Nothing is kept for a backward pass, so the wide activations of one
         # chunk after the other fit into the same, cached memory.
-        chunks = x.flatten(0, -2).split(CPU_CHUNK)
+        # Equal chunks: a short last one would read all weights for little.
+        tokens = x.flatten(0, -2)
+        chunks = tokens.chunk(max(1, -(-len(tokens) // CPU_CHUNK)))
         return torch.cat([self._map(chunk) for chunk in chunks]).view_as(x)
 
     def _map(self, x: Tensor) -> Tensor:

@@ -61,3 +61,13 @@ class Multiway(nn.ModuleDict):
         vision = self['vision'](x[:, :num_vision])
         language = self['language'](x[:, num_vision:])
         return torch.cat([vision, language], dim=1)
+
+
+def take_first_tokens(x: Tensor, num_vision: int) -> tuple[Tensor, int]:
+    """Returns the first token of each modality in a sequence `(B, L, C)`, and
+    how many of the one or two are vision tokens.
+    """
+    index = [0]
+    if 0 < num_vision < x.shape[1]:
+        index.append(num_vision)
+    return x[:, index], min(num_vision, 1)

@@ -97,6 +97,7 @@ class BEiT3(nn.Module):
         attn_mask: Tensor | None = None,
         text_positions: Tensor | None = None,
         cache: Cache | None = None,
+        first_tokens: bool = False,
     ) -> BEiT3Output:
         """Encodes an image, a text, or both as one sequence.
 
@@ -110,15 +111,22 @@ class BEiT3(nn.Module):
             text_positions: `(L,)` or `(B, L)` int64, for cached decoding.
             cache: None to keep none, `()` to start one, or an earlier
                 output's.
+            first_tokens: Returns only the first token of each modality,
+                `(B, 1, C)`; the last layer then computes no other.
 
         Returns:
             The tokens of each modality, and the cache where asked for.
 
         Raises:
             ValueError: If neither image nor text is given, if an argument
-                lacks the modality that it belongs to, or if cached decoding
-                meets vision-language experts or padding.
+                lacks the modality that it belongs to, if cached decoding
+                meets vision-language experts or padding, or if `first_tokens`
+                meets an `attn_mask`.
         """
+        if first_tokens and attn_mask is not None:
+            raise ValueError(
+                'first_tokens takes no attn_mask: its rows are of all tokens'
+            )
         if image is None and text_ids is None:
             raise ValueError('give an image, text_ids or both')
         if image is None and image_mask is not None:
@@ -146,7 +154,9 @@ class BEiT3(nn.Module):
             text_padding_mask, num_cached + num_vision, attn_mask
         )
         x = torch.cat(parts, dim=1)
-        x, cache = self.encoder(x, num_vision, mask, cache)
+        x, cache = self.encoder(x, num_vision, mask, cache, first_tokens)
+        if first_tokens:
+            num_vision = min(num_vision, 1)
         return BEiT3Output(
             vision=None if image is None else x[:, :num_vision],
             language=None if text_ids is None else x[:, num_vision:],

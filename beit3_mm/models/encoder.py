@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from beit3_mm.layers.attention import KeyValue, MultiwayAttention
 from beit3_mm.layers.drop_path import DropPath
 from beit3_mm.layers.feed_forward import LAYER_NORM_EPS, FeedForward
-from beit3_mm.layers.multiway import Multiway
+from beit3_mm.layers.multiway import Multiway, take_first_tokens
 from beit3_mm.layers.recompute import recompute
 from beit3_mm.layers.window import TokenMap
 
@@ -61,11 +61,20 @@ class MultiwayEncoderLayer(nn.Module):
         num_vision: int,
         attn_mask: Tensor | None = None,
         cache: KeyValue | None = None,
+        first_tokens: bool = False,
     ) -> tuple[Tensor, KeyValue]:
-        """Maps `(B, L, C)` to `(B, L, C)`, and returns keys and values."""
+        """Maps `(B, L, C)` to `(B, L, C)`, or to the first token of each
+        modality, and returns keys and values of all tokens.
+        """
         y, cache = self.attention(
-            self.attention_norm(x, num_vision), num_vision, attn_mask, cache
+            self.attention_norm(x, num_vision),
+            num_vision,
+            attn_mask,
+            cache,
+            first_tokens,
         )
+        if first_tokens:
+            x, num_vision = take_first_tokens(x, num_vision)
         x = x + self.drop_path(y)
         return x + self.drop_path(self.ffn(x, num_vision)), cache
 
@@ -153,6 +162,7 @@ class MultiwayEncoder(nn.Module):
         num_vision: int,
         attn_mask: Tensor | None = None,
         cache: tuple[KeyValue, ...] | None = None,
+        first_tokens: bool = False,
     ) -> tuple[Tensor, tuple[KeyValue, ...] | None]:
         """Encodes a joint sequence.
 
@@ -163,21 +173,27 @@ class MultiwayEncoder(nn.Module):
                 `(B, heads, L, S)`.
             cache: None to keep none; `()` to start one; or the keys and
                 values of each layer as returned by an earlier call.
+            first_tokens: Only the first token of each modality leaves the
+                last layer, which computes no other.
 
         Returns:
-            The tokens `(B, L, C)`, and the cache where one was asked for.
+            The tokens `(B, L, C)`, or the first ones, and the cache where one
+            was asked for.
         """
         keep = cache is not None
         past = cache or (None,) * len(self.layers)
         kept = []
         for layer, key_value in zip(self.layers, past, strict=True):
+            first = first_tokens and layer is self.layers[-1]
             x, key_value = self._run(
-                layer, x, num_vision, attn_mask, key_value
+                layer, x, num_vision, attn_mask, key_value, first
             )
             if keep:
                 kept.append(key_value)
         if self.norm is not None:
-            x = self.norm(x, num_vision)
+            x = self.norm(
+                x, min(num_vision, 1) if first_tokens else num_vision
+            )
         return x, tuple(kept) if keep else None
 
     def forward_layer_map(

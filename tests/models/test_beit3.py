@@ -134,6 +134,27 @@ def test_images_of_any_size(tiny_arch):
     assert model(torch.randn(1, 3, 45, 20)).vision.shape == (1, 1 + 18, 24)
 
 
+@pytest.mark.parametrize('form', ['released', 'paper'])
+@pytest.mark.parametrize('names', ['image', 'text_ids', 'image text_ids'])
+@torch.no_grad()
+def test_first_tokens_are_those_of_all(tiny_arch, paper_form, form, names):
+    model = build(tiny_arch, **(paper_form if form == 'paper' else {}))
+    inputs = {name: sample()[name] for name in names.split()}
+    if 'text_ids' in inputs:
+        inputs['text_padding_mask'] = torch.arange(6).expand(2, 6) > 3
+    widths = []
+    model.encoder.layers[-1].ffn.register_forward_hook(
+        lambda _, args, output: widths.append(output.shape[1])
+    )
+    whole = model(**inputs)
+    first = model(**inputs, first_tokens=True)
+    for all_tokens, token in zip(whole[:2], first[:2]):
+        assert (all_tokens is None) == (token is None)
+        if token is not None:
+            torch.testing.assert_close(token, all_tokens[:, :1])
+    assert widths[1] == len(names.split())  # nothing else is computed
+
+
 def test_gradients_reach_every_parameter(tiny_arch, paper_form):
     for form in ({}, paper_form):
         model = build(tiny_arch, **form).train()
@@ -168,6 +189,12 @@ def test_errors(tiny_arch, paper_form):
         model(
             torch.randn(1, 3, 32, 32),
             text_padding_mask=torch.zeros(1, 4, dtype=torch.bool),
+        )
+    with pytest.raises(ValueError, match='first_tokens takes no attn_mask'):
+        model(
+            text_ids=torch.tensor([[3, 4]]),
+            attn_mask=torch.ones(2, 2, dtype=torch.bool),
+            first_tokens=True,
         )
     paper = build(tiny_arch, **paper_form)
     with pytest.raises(ValueError, match='num_vl_layers=0'):

@@ -1,6 +1,14 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+from beit3_mm.models.multimodal.class_name_classifier import (
+    ClassNameClassifier,
+)
 from beit3_mm.models.multimodal.data_preprocessor import (
     MultimodalDataPreprocessor,
 )
+from beit3_mm.models.multimodal.dual_encoder import DualEncoder
 
-__all__ = ['MultimodalDataPreprocessor']
+__all__ = [
+    'ClassNameClassifier',
+    'DualEncoder',
+    'MultimodalDataPreprocessor',
+]

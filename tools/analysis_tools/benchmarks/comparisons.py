@@ -5,14 +5,13 @@ A comparison is one function that returns the ways, entered in `COMPARISONS`;
 `measure` compares their outputs and times them. Sizes are the config's.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from beit3_mm.layers.attention import MultiwayAttention
 from beit3_mm.layers.window import TokenMap
@@ -22,31 +21,20 @@ from beit3_mm.ops import (
     multi_scale_deformable_attention,
 )
 from benchmarks import plain
+from benchmarks.comparison import (
+    TOLERANCES,
+    Comparison,
+    config_value,
+    random_model,
+)
 from benchmarks.measure import Case, Setting
-
-# Shares of the largest value, for sums that are taken in another order.
-TOLERANCES = {torch.float32: 1e-4, torch.bfloat16: 5e-2}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Ways to compute the same.
-
-    Args:
-        cases: The ways, ours first.
-        tolerance: Largest `measure.difference` of their outputs.
-        note: What the figures mean.
-    """
-
-    cases: Sequence[Case]
-    tolerance: float
-    note: str
+from benchmarks.retrieval import retrieval_bf16, retrieval_encoding
 
 
 def backbone(cfg: Config, setting: Setting) -> Comparison:
     """The BEiT3ViT of the config, beside the plain ViTDet way."""
     arch = _vit_arch(cfg)
-    width, height = _value(cfg, 'image_size')
+    width, height = config_value(cfg, 'image_size')
     torch.manual_seed(0)
     image = torch.randn(1, 3, height, width).to(setting.device)
     grid = _grid(arch, (height, width))
@@ -54,7 +42,7 @@ def backbone(cfg: Config, setting: Setting) -> Comparison:
 
     def case(name: str, forward: Callable[[BEiT3ViT, Tensor], Any]) -> Case:
         def build() -> Callable[[], Any]:
-            model = _random_backbone(arch).to(setting.device)
+            model = random_model(lambda: BEiT3ViT(**arch)).to(setting.device)
             return setting.inference(forward, model, image)
 
         return Case(name, build, f'1 x {height} x {width}', 1, flops)
@@ -79,7 +67,7 @@ def window_padding(cfg: Config, setting: Setting) -> Comparison:
     size, dims = arch.get('window_size', 0), arch['embed_dims']
     if not size:
         raise ValueError('window_padding needs model.backbone.window_size')
-    width, height = _value(cfg, 'image_size')
+    width, height = config_value(cfg, 'image_size')
     grid = _grid(arch, (height, width))
     num_tokens = grid[0] * grid[1]
     torch.manual_seed(0)
@@ -115,13 +103,13 @@ def soft_nms(cfg: Config, setting: Setting) -> Comparison:
     is compiled, otherwise a plain one.
     """
     test_cfg = 'model.test_cfg'
-    max_num = _value(cfg, f'{test_cfg}.rcnn.max_per_img')
-    options = dict(_value(cfg, f'{test_cfg}.rcnn.nms'))
+    max_num = config_value(cfg, f'{test_cfg}.rcnn.max_per_img')
+    options = dict(config_value(cfg, f'{test_cfg}.rcnn.nms'))
     if options.pop('type') != 'soft_nms':
         raise ValueError(f'soft_nms needs {test_cfg}.rcnn.nms of its type')
-    head = _value(cfg, 'model.roi_head.bbox_head')
+    head = config_value(cfg, 'model.roi_head.bbox_head')
     classes = (head if isinstance(head, dict) else head[0])['num_classes']
-    num_boxes = _value(cfg, f'{test_cfg}.rpn.max_per_img')
+    num_boxes = config_value(cfg, f'{test_cfg}.rpn.max_per_img')
     inputs = [x.to(setting.device) for x in _scored_boxes(num_boxes, classes)]
     name, nms = 'plain soft-NMS', partial(plain.soft_nms, max_num=max_num)
     if has_compiled_mmcv():
@@ -201,6 +189,8 @@ COMPARISONS: dict[str, Callable[[Config, Setting], Comparison]] = {
     'soft_nms': soft_nms,
     'deform_attn': deform_attn,
     'deform_attn_train': deform_attn_train,
+    'retrieval_encoding': retrieval_encoding,
+    'retrieval_bf16': retrieval_bf16,
 }
 
 
@@ -238,19 +228,9 @@ def has_compiled_mmcv() -> bool:
     return not _ext.__file__.endswith('.py')
 
 
-def _value(cfg: Config, path: str) -> Any:
-    """Returns the value at a dotted path of a config."""
-    value = cfg._cfg_dict
-    for key in path.split('.'):
-        if not isinstance(value, dict) or key not in value:
-            raise ValueError(f'the comparison needs {path} in the config')
-        value = value[key]
-    return value
-
-
 def _vit_arch(cfg: Config) -> dict:
     """Returns the arguments of the config's BEiT3ViT."""
-    arch = ConfigDict(_value(cfg, 'model.backbone')).to_dict()
+    arch = ConfigDict(config_value(cfg, 'model.backbone')).to_dict()
     if arch['type'] != 'beit3_mm.BEiT3ViT':
         raise ValueError(
             f'model.backbone.type={arch["type"]!r} must be beit3_mm.BEiT3ViT'
@@ -267,16 +247,6 @@ def _grid(arch: dict, image_size: tuple[int, int]) -> tuple[int, int]:
     """Returns (H, W) in tokens of an image of (H, W) pixels."""
     height, width = (-(-side // arch['patch_size']) for side in image_size)
     return height, width
-
-
-def _random_backbone(arch: dict) -> BEiT3ViT:
-    """Returns the same weights each time, and biases other than 0."""
-    torch.manual_seed(0)
-    model = BEiT3ViT(**arch).eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith('bias'):
-            nn.init.normal_(parameter, std=0.1)
-    return model
 
 
 def _scored_boxes(num_boxes: int, num_classes: int) -> list[Tensor]:

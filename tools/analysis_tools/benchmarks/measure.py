@@ -77,6 +77,7 @@ class Case:
         images: Number of images that a call works through, if it does.
         flops: Floating-point operations of a call; by default its matrix
             multiplications, convolutions and attention are counted.
+        dtype: Of the case, where it is not the setting's.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Case:
     inputs: str
     images: int | None = None
     flops: int | None = None
+    dtype: torch.dtype | None = None
 
 
 @dataclass

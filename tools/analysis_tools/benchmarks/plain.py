@@ -13,6 +13,8 @@ from torchvision.ops import box_iou
 
 from beit3_mm.layers.attention import MultiwayAttention
 from beit3_mm.models.backbones import BEiT3ViT
+from beit3_mm.models.encoder import MultiwayEncoder
+from beit3_mm.models.multimodal import DualEncoder
 
 # (N, 4) boxes, (N,) scores -> (K, 5) boxes with scores, (K,) indices
 ClassNMS = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -74,6 +76,78 @@ def backbone(model: BEiT3ViT, image: Tensor) -> Tensor:
         x = x + layer.ffn(x, num_tokens)
     patches = x[:, -grid[0] * grid[1] :]
     return patches.transpose(1, 2).unflatten(2, grid)
+
+
+def dual_encoder(
+    model: DualEncoder, image: Tensor, text_ids: Tensor, padding: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Embeds as many images as texts, as unilm/beit3 evaluates retrieval.
+
+    Args:
+        model: In evaluation mode.
+        image: `(B, 3, H, W)`.
+        text_ids: `(B, L)`.
+        padding: `(B, L)` bool, True = padding.
+
+    Returns:
+        Embeddings of images and texts, `(B, C)` each.
+    """
+    backbone, head = model.backbone, model.head
+    vision = backbone.vision_embedding(image)
+    vision = encode(backbone.encoder, vision, vision.shape[1])
+    language = backbone.text_embedding(text_ids, padding)
+    language = encode(backbone.encoder, language, 0, padding)
+    return head.embed_image(vision), head.embed_text(language)
+
+
+def encode(
+    encoder: MultiwayEncoder,
+    x: Tensor,
+    num_vision: int,
+    padding: Tensor | None = None,
+) -> Tensor:
+    """Encodes one modality layer by layer, with the attention weights as
+    tensors of their own, as torchscale does.
+
+    Args:
+        encoder: In evaluation mode, so that no path is dropped.
+        x: `(B, L, C)`.
+        num_vision: L or 0.
+        padding: `(B, L)` bool, True = hidden as key.
+
+    Returns:
+        `(B, L, C)` after the final norm.
+    """
+    for layer in encoder.layers:
+        y = layer.attention_norm(x, num_vision)
+        x = x + softmax_attention(layer.attention, y, num_vision, padding)
+        ffn = layer.ffn[layer.ffn.expert(num_vision, x.shape[1])]
+        y = F.gelu(ffn.fc1(ffn.norm(x)))
+        x = x + ffn.fc2(ffn.sub_norm(y))
+    return encoder.norm(x, num_vision)
+
+
+def softmax_attention(
+    attention: MultiwayAttention,
+    x: Tensor,
+    num_vision: int,
+    padding: Tensor | None,
+) -> Tensor:
+    """Attends as `MultiwayAttention.forward` does, step by step."""
+    num_heads = attention.num_heads
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    q, k, v = (
+        proj(x, num_vision).unflatten(-1, (num_heads, -1)).transpose(1, 2)
+        for proj in projections
+    )
+    weights = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
+    if padding is not None:
+        weights = weights.masked_fill(padding[:, None, None], -torch.inf)
+    weights = weights.softmax(-1, dtype=torch.float32).type_as(weights)
+    x = (weights @ v).transpose(1, 2).flatten(2)
+    if attention.sub_norm is not None:
+        x = attention.sub_norm(x, num_vision)
+    return attention.out_proj(x, num_vision)
 
 
 def grid_sample_attention(

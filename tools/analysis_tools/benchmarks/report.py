@@ -38,12 +38,12 @@ def table(
         results: The measurements.
     """
     rows = [HEADER, ('---',) * len(HEADER)]
-    dtype = _name(setting.dtype)
-    rows += [(config, *_cells(dtype, result)) for result in results]
+    rows += [(config, *_cells(setting, result)) for result in results]
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
 
 
-def _cells(dtype: str, result: Measurement) -> tuple[str, ...]:
+def _cells(setting: Setting, result: Measurement) -> tuple[str, ...]:
+    dtype = _name(result.case.dtype or setting.dtype)
     images, memory = UNKNOWN, UNKNOWN
     if result.case.images is not None:
         images = f'{result.case.images / result.median:.3g}'
@@ -128,6 +128,7 @@ def write(
             {
                 'case': result.case.name,
                 'input': result.case.inputs,
+                'dtype': _name(result.case.dtype or setting.dtype),
                 'images': result.case.images,
                 'seconds': result.seconds,
                 'median_seconds': result.median,

@@ -20,6 +20,8 @@ from beit3_mm.models.backbones.adapter_layers import (
 )
 from beit3_mm.models.backbones.beit3_adapter import InteractionBlock
 from beit3_mm.models.beit3 import BEiT3
+from beit3_mm.models.heads import ContrastiveHead
+from beit3_mm.models.multimodal.embedding import embed_images, embed_texts
 from beit3_mm.ops import batched_soft_nms
 from parity.golden_file import GoldenFile
 
@@ -54,8 +56,10 @@ def build_encoder(file: GoldenFile) -> BEiT3:
 
 
 def retrieval(file: GoldenFile) -> dict[str, Tensor]:
-    """The encoder alone: an image, a text, both; patches masked or not."""
-    model = build_encoder(file)
+    """The encoder on an image, a text, both, with patches masked or not; the
+    embeddings of image and text alone and their loss.
+    """
+    model, head = build_encoder(file), _contrastive_head(file)
     image = {'image': file['image']}
     text = {
         'text_ids': file['text_ids'],
@@ -74,7 +78,30 @@ def retrieval(file: GoldenFile) -> dict[str, Tensor]:
         output = model(**arguments)
         parts = [x for x in (output.vision, output.language) if x is not None]
         outputs[name] = torch.cat(parts, dim=1)
-    return outputs
+    embeddings = (
+        embed_images(model, head, file['image']),
+        embed_texts(model, head, *text.values()),
+    )
+    return outputs | {
+        'image_embedding': embeddings[0],
+        'text_embedding': embeddings[1],
+        'contrastive_loss': head.loss(*embeddings)['loss'],
+    }
+
+
+def _contrastive_head(file: GoldenFile) -> ContrastiveHead:
+    head = ContrastiveHead(file.config['embed_dims'])
+    head.load_state_dict(
+        {
+            ours: file[f'weights/{official}']
+            for ours, official in (
+                ('vision_proj.weight', 'vision_head.weight'),
+                ('language_proj.weight', 'language_head.weight'),
+                ('logit_scale', 'logit_scale'),
+            )
+        }
+    )
+    return head
 
 
 def mmcv_ops(file: GoldenFile) -> dict[str, Tensor]:

@@ -1,0 +1,21 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Runs a function of a test module in two processes that talk by gloo."""
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+
+def run_in_two_processes(function, folder, *args):
+    """Returns what `function(*args)` returns in both, tensors and values."""
+    mp.spawn(_work, (str(folder), function, args), nprocs=2)
+    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+def _work(rank, folder, function, args):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=2
+    )
+    torch.save(function(*args), f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
