@@ -3,5 +3,6 @@ from beit3_mm.models.multimodal.class_name_classifier import (
     ClassNameClassifier,
 )
 from beit3_mm.models.multimodal.dual_encoder import DualEncoder
+from beit3_mm.models.multimodal.image_to_text import ImageToText
 
-__all__ = ['ClassNameClassifier', 'DualEncoder']
+__all__ = ['ClassNameClassifier', 'DualEncoder', 'ImageToText']
