@@ -15,6 +15,8 @@ from beit3_mm.layers.multiway import Multiway, take_first_tokens
 from beit3_mm.layers.window import TokenMap
 
 KeyValue = tuple[Tensor, Tensor]  # keys and values, (B, H, S, D) each
+# Of a sequence, in the parts that it came in: none of them is ever copied
+Segments = tuple[KeyValue, ...]
 
 
 class MultiwayAttention(nn.Module):
@@ -63,9 +65,9 @@ class MultiwayAttention(nn.Module):
         x: Tensor,
         num_vision: int,
         attn_mask: Tensor | None = None,
-        cache: KeyValue | None = None,
+        cache: Segments | None = None,
         first_tokens: bool = False,
-    ) -> tuple[Tensor, KeyValue]:
+    ) -> tuple[Tensor, Segments]:
         """Attends over the joint sequence.
 
         Args:
@@ -77,8 +79,8 @@ class MultiwayAttention(nn.Module):
             first_tokens: Only the first token of each modality attends.
 
         Returns:
-            The tokens `(B, L, C)`, or the first ones, and the keys and values
-            of all tokens.
+            The tokens `(B, L, C)`, or the first ones; and the cache with
+            another segment, the keys and values of these tokens.
         """
         queries = x, num_vision
         if first_tokens:
@@ -86,12 +88,10 @@ class MultiwayAttention(nn.Module):
         q = self._heads(self.q_proj(*queries))
         k = self._heads(self.k_proj(x, num_vision))
         v = self._heads(self.v_proj(x, num_vision))
-        if cache is not None:
-            k = torch.cat([cache[0], k], dim=2)
-            v = torch.cat([cache[1], v], dim=2)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask)
+        segments = (*(cache or ()), (k, v))
+        out = attend(q, segments, attn_mask)
         out = out.transpose(1, 2).flatten(2)  # (B, H, L, D) -> (B, L, C)
-        return self._project(out, queries[1]), (k, v)
+        return self._project(out, queries[1]), segments
 
     def forward_map(self, x: Tensor, token_map: TokenMap) -> Tensor:
         """Attends within the windows of a map of vision tokens.
@@ -128,3 +128,30 @@ class MultiwayAttention(nn.Module):
         if self.sub_norm is not None:
             x = self.sub_norm(x, num_vision)
         return self.out_proj(x, num_vision)
+
+
+def attend(
+    q: Tensor, segments: Segments, attn_mask: Tensor | None = None
+) -> Tensor:
+    """Attends with one softmax over the keys of all segments.
+
+    Several segments are multiplied one by one: to join them would copy the
+    keys and values of a whole image at every step of decoding.
+
+    Args:
+        q: Queries `(B, H, L, D)`; few, if there are several segments.
+        segments: Keys and values, S in all.
+        attn_mask: Bool, True = may attend; broadcasts to `(B, H, L, S)`.
+
+    Returns:
+        `(B, H, L, D)`.
+    """
+    if len(segments) == 1:
+        return F.scaled_dot_product_attention(q, *segments[0], attn_mask)
+    q = q * q.shape[-1] ** -0.5
+    scores = torch.cat([q @ k.transpose(2, 3) for k, _ in segments], dim=3)
+    if attn_mask is not None:
+        scores = scores.masked_fill(~attn_mask, -torch.inf)
+    weights = scores.softmax(3, dtype=torch.float32).type_as(q)
+    parts = weights.split([k.shape[2] for k, _ in segments], dim=3)
+    return sum(part @ v for part, (_, v) in zip(parts, segments))

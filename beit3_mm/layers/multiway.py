@@ -18,7 +18,9 @@ class Multiway(nn.ModuleDict):
     `shared` takes every token. Otherwise `vision` takes the first
     `num_vision` tokens and `language` the rest; `vision_language`, where it
     exists, takes **all** tokens of a sequence that holds both (BEiT-3, section
-    2.1). The split is an argument of `forward`, never state of the module.
+    2.1). The split is an argument of `forward`, never state of the module;
+    so is whether these tokens, all of one modality, are `part_of_pair`: of a
+    sequence that holds both, the rest of which is cached.
 
     Args:
         make_expert: Builds one expert.
@@ -37,19 +39,24 @@ class Multiway(nn.ModuleDict):
             raise ValueError(f'{experts=} must be a choice of {EXPERTS}')
         super().__init__({name: make_expert() for name in experts})
 
-    def expert(self, num_vision: int, num_tokens: int) -> str | None:
+    def expert(
+        self, num_vision: int, num_tokens: int, part_of_pair: bool = False
+    ) -> str | None:
         """Returns the expert that takes all tokens, or None for a split."""
         if 'shared' in self:
             return 'shared'
+        is_pair = part_of_pair or 0 < num_vision < num_tokens
+        if is_pair and 'vision_language' in self:
+            return 'vision_language'
         if num_vision == num_tokens:
             return 'vision'
-        if num_vision == 0:
-            return 'language'
-        return 'vision_language' if 'vision_language' in self else None
+        return 'language' if num_vision == 0 else None
 
-    def forward(self, x: Tensor, num_vision: int) -> Tensor:
+    def forward(
+        self, x: Tensor, num_vision: int, part_of_pair: bool = False
+    ) -> Tensor:
         """Maps `(B, L, C)` to `(B, L, C')`, vision tokens first."""
-        name = self.expert(num_vision, x.shape[1])
+        name = self.expert(num_vision, x.shape[1], part_of_pair)
         needed = {name} if name else {'vision', 'language'}
         if not needed <= self.keys():
             raise ValueError(

@@ -6,12 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from beit3_mm.layers.attention import KeyValue
 from beit3_mm.layers.embeddings import TextEmbedding, VisionEmbedding
 from beit3_mm.layers.masks import joint_attention_mask
-from beit3_mm.models.encoder import INIT_RANGE, MultiwayEncoder
-
-Cache = tuple[KeyValue, ...]
+from beit3_mm.models.encoder import INIT_RANGE, Cache, MultiwayEncoder
 
 
 class BEiT3Output(NamedTuple):
@@ -110,7 +107,9 @@ class BEiT3(nn.Module):
                 sequence, True = may attend; S counts cached tokens as well.
             text_positions: `(L,)` or `(B, L)` int64, for cached decoding.
             cache: None to keep none, `()` to start one, or an earlier
-                output's.
+                output's, whose segments the caller may cut and join. Tokens
+                with a cache count as parts of an image-text pair, so that
+                vision-language experts take them all.
             first_tokens: Returns only the first token of each modality,
                 `(B, 1, C)`; the last layer then computes no other.
 
@@ -120,8 +119,7 @@ class BEiT3(nn.Module):
         Raises:
             ValueError: If neither image nor text is given, if an argument
                 lacks the modality that it belongs to, if cached decoding
-                meets vision-language experts or padding, or if `first_tokens`
-                meets an `attn_mask`.
+                meets padding, or if `first_tokens` meets an `attn_mask`.
         """
         if first_tokens and attn_mask is not None:
             raise ValueError(
@@ -149,7 +147,7 @@ class BEiT3(nn.Module):
                     text_ids, text_padding_mask, text_positions
                 )
             )
-        num_cached = self._num_cached(cache)
+        num_cached = sum(k.shape[2] for k, _ in cache[0]) if cache else 0
         mask = joint_attention_mask(
             text_padding_mask, num_cached + num_vision, attn_mask
         )
@@ -162,17 +160,6 @@ class BEiT3(nn.Module):
             language=None if text_ids is None else x[:, num_vision:],
             cache=cache,
         )
-
-    def _num_cached(self, cache: Cache | None) -> int:
-        if cache is None:
-            return 0
-        if 'vision_language' in self.encoder.layers[-1].ffn:
-            # A text step alone cannot tell that it continues an image.
-            raise ValueError(
-                'cached decoding needs num_vl_layers=0: its steps hold one '
-                'modality, so vision-language experts would never be used'
-            )
-        return cache[0][0].shape[2] if cache else 0
 
 
 def init_embedding(module: nn.Module) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beit3_mm.layers.attention import KeyValue, MultiwayAttention
+from beit3_mm.layers.attention import MultiwayAttention, Segments
 from beit3_mm.layers.drop_path import DropPath
 from beit3_mm.layers.feed_forward import LAYER_NORM_EPS, FeedForward
 from beit3_mm.layers.multiway import Multiway, take_first_tokens
 from beit3_mm.layers.recompute import recompute
 from beit3_mm.layers.window import TokenMap
 
+Cache = tuple[Segments, ...]  # keys and values of each layer
 INIT_RANGE = 0.02  # BEiT-3, section 2.2: "such as [-0.02, 0.02]"
 
 
@@ -60,13 +61,16 @@ class MultiwayEncoderLayer(nn.Module):
         x: Tensor,
         num_vision: int,
         attn_mask: Tensor | None = None,
-        cache: KeyValue | None = None,
+        cache: Segments | None = None,
         first_tokens: bool = False,
-    ) -> tuple[Tensor, KeyValue]:
+    ) -> tuple[Tensor, Segments]:
         """Maps `(B, L, C)` to `(B, L, C)`, or to the first token of each
         modality, and returns keys and values of all tokens.
+
+        What is cached, or is going to be, is part of an image-text pair.
         """
-        y, cache = self.attention(
+        part_of_pair = cache is not None
+        y, segments = self.attention(
             self.attention_norm(x, num_vision),
             num_vision,
             attn_mask,
@@ -76,7 +80,8 @@ class MultiwayEncoderLayer(nn.Module):
         if first_tokens:
             x, num_vision = take_first_tokens(x, num_vision)
         x = x + self.drop_path(y)
-        return x + self.drop_path(self.ffn(x, num_vision)), cache
+        y = self.ffn(x, num_vision, part_of_pair)
+        return x + self.drop_path(y), segments
 
     def forward_map(self, x: Tensor, token_map: TokenMap) -> Tensor:
         """Maps the tokens `(B, H * W, C)` of a map, attending in windows."""
@@ -161,9 +166,9 @@ class MultiwayEncoder(nn.Module):
         x: Tensor,
         num_vision: int,
         attn_mask: Tensor | None = None,
-        cache: tuple[KeyValue, ...] | None = None,
+        cache: Cache | None = None,
         first_tokens: bool = False,
-    ) -> tuple[Tensor, tuple[KeyValue, ...] | None]:
+    ) -> tuple[Tensor, Cache | None]:
         """Encodes a joint sequence.
 
         Args:
@@ -171,8 +176,9 @@ class MultiwayEncoder(nn.Module):
             num_vision: Number of vision tokens in `x`.
             attn_mask: Bool, True = may attend; broadcasts to
                 `(B, heads, L, S)`.
-            cache: None to keep none; `()` to start one; or the keys and
-                values of each layer as returned by an earlier call.
+            cache: None to keep none; `()` to start one; or the one that an
+                earlier call returned. A sequence with a cache counts as that
+                of an image with its text, whatever comes at this call.
             first_tokens: Only the first token of each modality leaves the
                 last layer, which computes no other.
 
@@ -180,21 +186,20 @@ class MultiwayEncoder(nn.Module):
             The tokens `(B, L, C)`, or the first ones, and the cache where one
             was asked for.
         """
-        keep = cache is not None
-        past = cache or (None,) * len(self.layers)
+        past = cache or (cache,) * len(self.layers)
         kept = []
-        for layer, key_value in zip(self.layers, past, strict=True):
+        for layer, segments in zip(self.layers, past, strict=True):
             first = first_tokens and layer is self.layers[-1]
-            x, key_value = self._run(
-                layer, x, num_vision, attn_mask, key_value, first
+            x, segments = self._run(
+                layer, x, num_vision, attn_mask, segments, first
             )
-            if keep:
-                kept.append(key_value)
+            if cache is not None:
+                kept.append(segments)
         if self.norm is not None:
             x = self.norm(
                 x, min(num_vision, 1) if first_tokens else num_vision
             )
-        return x, tuple(kept) if keep else None
+        return x, None if cache is None else tuple(kept)
 
     def forward_layer_map(
         self, index: int, x: Tensor, token_map: TokenMap

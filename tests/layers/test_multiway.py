@@ -29,6 +29,17 @@ def test_vision_language_expert_takes_fused_sequences_only():
     assert torch.equal(module(x, 0), module['language'](x))
 
 
+def test_part_of_a_pair_meets_the_vision_language_expert():
+    x = torch.randn(2, 5, 4)
+    fused = make(('vision', 'language', 'vision_language'))
+    apart = make(('vision', 'language'))
+    for num_vision, name in ((5, 'vision'), (0, 'language')):
+        y = fused(x, num_vision, part_of_pair=True)
+        assert torch.equal(y, fused['vision_language'](x))
+        y = apart(x, num_vision, part_of_pair=True)
+        assert torch.equal(y, apart[name](x))
+
+
 def test_shared_expert_takes_everything():
     module = make(('shared',))
     x = torch.randn(2, 5, 4)

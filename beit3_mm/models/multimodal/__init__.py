@@ -6,9 +6,11 @@ from beit3_mm.models.multimodal.data_preprocessor import (
     MultimodalDataPreprocessor,
 )
 from beit3_mm.models.multimodal.dual_encoder import DualEncoder
+from beit3_mm.models.multimodal.image_to_text import ImageToText
 
 __all__ = [
     'ClassNameClassifier',
     'DualEncoder',
+    'ImageToText',
     'MultimodalDataPreprocessor',
 ]
