@@ -20,7 +20,7 @@ from benchmarks.measure import Case, Setting
 from benchmarks.plain_captioning import write_captions
 
 IMAGES = 2
-PARTS = ('backbone', 'head', 'beam_search', 'use_vl_experts')
+OPTIONS = ('beam_search', 'use_vl_experts')
 Way = Callable[[ImageToText, Tensor], Captions]
 
 
@@ -83,8 +83,10 @@ def _case(
     if kind != 'beit3_mm.ImageToText':
         raise ValueError(f'model.type={kind!r} must be beit3_mm.ImageToText')
     side = config_value(cfg, 'model.backbone.img_size')
-    model = ConfigDict(config_value(cfg, 'model')).to_dict()
-    parts = {part: model[part] for part in PARTS if part in model}
+    model = ConfigDict(cfg.model).to_dict()
+    parts = {part: model[part] for part in OPTIONS if part in model}
+    for part in ('backbone', 'head'):
+        parts[part] = config_value(cfg, f'model.{part}')
 
     def build() -> Callable[[], Any]:
         torch.manual_seed(0)

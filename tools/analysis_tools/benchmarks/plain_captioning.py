@@ -122,7 +122,7 @@ def _read(
         without those of the mask.
     """
     positions = torch.arange(position, position + 2, device=words.device)
-    x, num_vision, mask = backbone.text_embedding(words, None, positions), 0, 1
+    x, num_vision = backbone.text_embedding(words, None, positions), 0
     if past[0] is None:
         vision = backbone.vision_embedding(image)
         x, num_vision = torch.cat([vision, x], 1), vision.shape[1]
@@ -153,7 +153,9 @@ def _attend(
         .unflatten(-1, (attention.num_heads, -1))
         .transpose(1, 2)
         for projection in (
-            *(attention.q_proj, attention.k_proj, attention.v_proj),
+            attention.q_proj,
+            attention.k_proj,
+            attention.v_proj,
         )
     )
     if past is not None:
