@@ -18,7 +18,7 @@ SEARCHES = (
     dict(num_beams=2, max_tokens=3),
 )
 # Seeds of weights, and what makes `</s>` likelier
-WEIGHTS = ((1, -1.0), (1, 0.0), (1, 1.0), (2, 2.0), (6, 0.0), (6, 1.0))
+WEIGHTS = ((1, -1.0), (1, 0.0), (1, 1.0), (2, 2.0), (6, 0.0), (6, 2.0))
 
 
 def build(arch, seed=1, search=None, eos_bias=1.0, **options):
@@ -186,6 +186,19 @@ def test_the_search_stops_when_all_images_are_done(tiny_arch, monkeypatch):
     steps = [slow_search(model, image)[2] for image in images()]
     assert min(steps) < max(steps) < 18
     assert len(calls) == max(steps)
+
+
+@torch.no_grad()
+def test_each_image_stops_as_soon_as_nothing_better_can_come(
+    tiny_arch, monkeypatch
+):
+    calls, search = read_by_hand(monkeypatch), dict(length_penalty=2.0)
+    for seed, eos_bias in WEIGHTS:
+        model = build(tiny_arch, seed, search | dict(max_tokens=8), eos_bias)
+        for image in images():
+            calls.clear()
+            write(model, image[None])
+            assert len(calls) == slow_search(model, image)[2]
 
 
 @torch.no_grad()
