@@ -15,7 +15,10 @@ COMPARISONS = (
     *('backbone', 'window_padding', 'soft_nms'),
     *('deform_attn', 'deform_attn_train'),
 )
-ELSEWHERE = ('retrieval_encoding', 'retrieval_bf16')  # are tested
+ELSEWHERE = (  # are tested
+    *('retrieval_encoding', 'retrieval_bf16'),
+    *('captioning', 'captioning_bf16'),
+)
 # Windows of 4 x 4 tokens do not divide the map of 6 x 5.
 CONFIG = """
 image_size = (40, 48)

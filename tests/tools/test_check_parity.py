@@ -8,6 +8,8 @@ import pytest
 GOLDEN = Path(__file__).parents[1] / 'golden'
 ENCODER_OUTPUTS = ('image', 'image_masked', 'text', 'fused', 'fused_masked')
 EMBEDDINGS = ('image_embedding', 'text_embedding', 'contrastive_loss')
+CAPTIONING = ('logits', 'caption_loss', 'caption_loss_drop_worst')
+BEAM_SEARCHES = ('beam3_len12_lp0.6', 'beam1_len12_lp0.6', 'beam4_len8_lp1.0')
 TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 
 
@@ -49,6 +51,24 @@ def test_the_dual_encoder_agrees(check):
     assert {line[-1]: line[0] for line in lines[1:]} == dict.fromkeys(
         (*ENCODER_OUTPUTS, *EMBEDDINGS), 'agrees'
     )
+
+
+def test_captioning_agrees(check, changed):
+    code, lines, _ = check(GOLDEN / 'beit3_tiny_captioning.npz')
+    assert code == 0
+    assert {line[-1]: line[0] for line in lines[1:]} == dict.fromkeys(
+        (*CAPTIONING, *BEAM_SEARCHES), 'agrees'
+    )
+    assert [line[1] for line in lines if line[-1] in BEAM_SEARCHES] == [
+        '0.0e+00'
+    ] * 3
+    with np.load(GOLDEN / 'beit3_tiny_captioning.npz') as file:
+        ids = file[f'out/{BEAM_SEARCHES[0]}'].copy()
+    ids[1, 4] += 1
+    path = changed('beit3_tiny_captioning', **{f'out/{BEAM_SEARCHES[0]}': ids})
+    code, lines, _ = check(path)
+    assert code == 1
+    assert [x[-1] for x in lines if x[0] == 'DIFFERS'] == [BEAM_SEARCHES[0]]
 
 
 def test_operators_agree(check):

@@ -30,7 +30,7 @@ class Captions(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The best continuations of an image's beams, best first, `(B, 3 K)`.
+    """The best continuations of an image's beams, best first, `(B, 2 K)`.
 
     Args:
         sums: Sums of log-probabilities.
@@ -95,13 +95,12 @@ class BeamSearch:
         sums = torch.zeros(shape[:2], device=image.device)
         sums[:, 1:] = UNUSED_BEAM  # all beams are alike at first
         best = Captions(ids[:, 0], sums.new_full(shape[:1], -torch.inf))
-        done = torch.zeros_like(best.scores, dtype=torch.bool)
         for length in range(1, self.max_tokens - 1):
             tokens = steps(ids[:, :, length - 1], length - 1, self.mask_id)
             log_probs = head(tokens).float().log_softmax(-1)
             candidates = self._candidates(sums, log_probs)
             # What is still to come could score no better than this.
-            done |= best.scores >= self._scores(
+            done = best.scores >= self._scores(
                 candidates.sums[:, 0], self.max_tokens - 1
             )
             if done.all():
@@ -117,8 +116,9 @@ class BeamSearch:
     def _candidates(self, sums: Tensor, log_probs: Tensor) -> Candidates:
         """Picks of `(B, K)` beams and their next words `(B, K, V)`."""
         sums = (sums[:, :, None] + log_probs).flatten(1)
-        # At most K of these are </s>, so at least 2 K go on.
-        sums, index = sums.topk(3 * self.num_beams, dim=1)
+        # At most K of these are </s>, so at least K go on; the official 3 K
+        # come to the same.
+        sums, index = sums.topk(2 * self.num_beams, dim=1)
         num_ids = log_probs.shape[2]
         parents = index.div(num_ids, rounding_mode='floor')
         return Candidates(sums, parents, index % num_ids)

@@ -8,8 +8,10 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from beit3_mm.layers.embeddings import POSITION_OFFSET
 from beit3_mm.layers.masks import image_to_text_mask
 from beit3_mm.models.beit3 import BEiT3
+from beit3_mm.models.heads.caption import CaptionHead
 from beit3_mm.models.multimodal.beam_search import BeamSearch
 from beit3_mm.registry import MODELS
 
@@ -36,8 +38,8 @@ class ImageToText(BaseModel):
         init_cfg: Config of the initialisation.
 
     Raises:
-        ValueError: If the vocabularies of backbone, head and beam search do
-            not fit each other, or inputs or samples are missing.
+        ValueError: If backbone, head and beam search do not fit each other,
+            or inputs or samples are missing.
 
     Example:
         >>> dict(
@@ -75,23 +77,8 @@ class ImageToText(BaseModel):
         self.head = MODELS.build(head)
         self.beam_search = BeamSearch(**(beam_search or {}))
         _freeze_unused(self.backbone)
-        self._check_vocabularies()
-
-    def _check_vocabularies(self) -> None:
-        num_words = self.backbone.text_embedding.words.num_embeddings
-        num_ids = self.head.lm.out_features
-        if num_words != num_ids:
-            raise ValueError(
-                f'the backbone has vocab_size={num_words}, the head '
-                f'vocab_size={num_ids}: what is predicted must be readable'
-            )
-        search = self.beam_search
-        for name in ('bos_id', 'pad_id', 'eos_id', 'mask_id'):
-            if not 0 <= getattr(search, name) < num_words:
-                raise ValueError(
-                    f'{name}={getattr(search, name)} of the beam search is no '
-                    f'id of vocab_size={num_words}'
-                )
+        _check_vocabulary(self.backbone, self.head, self.beam_search)
+        _check_length(self.backbone, self.beam_search)
 
     def forward(
         self,
@@ -176,3 +163,32 @@ def _freeze_unused(backbone: BEiT3) -> None:
         if 'vision_language' in layer.ffn:
             layer.ffn['vision'].requires_grad_(False)
             layer.ffn['language'].requires_grad_(False)
+
+
+def _check_vocabulary(
+    backbone: BEiT3, head: CaptionHead, search: BeamSearch
+) -> None:
+    num_words = backbone.text_embedding.words.num_embeddings
+    num_ids = head.lm.out_features
+    if num_words != num_ids:
+        raise ValueError(
+            f'the backbone has vocab_size={num_words}, the head '
+            f'vocab_size={num_ids}: what is predicted must be readable'
+        )
+    for name in ('bos_id', 'pad_id', 'eos_id', 'mask_id'):
+        if not 0 <= getattr(search, name) < num_words:
+            raise ValueError(
+                f'beam_search.{name}={getattr(search, name)} is no id of '
+                f'vocab_size={num_words}'
+            )
+
+
+def _check_length(backbone: BEiT3, search: BeamSearch) -> None:
+    table = backbone.text_embedding.positions.num_embeddings
+    # </s> closes a caption and is never read.
+    longest = table - POSITION_OFFSET + 1
+    if search.max_tokens > longest:
+        raise ValueError(
+            f'beam_search.max_tokens={search.max_tokens} is more than the '
+            f'{longest} that max_text_positions={table} allows'
+        )

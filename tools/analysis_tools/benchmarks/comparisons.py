@@ -21,6 +21,7 @@ from beit3_mm.ops import (
     multi_scale_deformable_attention,
 )
 from benchmarks import plain
+from benchmarks.captioning import captioning, captioning_bf16
 from benchmarks.comparison import (
     TOLERANCES,
     Comparison,
@@ -191,6 +192,8 @@ COMPARISONS: dict[str, Callable[[Config, Setting], Comparison]] = {
     'deform_attn_train': deform_attn_train,
     'retrieval_encoding': retrieval_encoding,
     'retrieval_bf16': retrieval_bf16,
+    'captioning': captioning,
+    'captioning_bf16': captioning_bf16,
 }
 
 

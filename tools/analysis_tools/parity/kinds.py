@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from beit3_mm.checkpoint import convert_official, from_official_adapter
+from beit3_mm.checkpoint import from_official_adapter
 from beit3_mm.engine.loading import load_weights
 from beit3_mm.models.backbones.adapter_layers import (
     ConvFFN,
@@ -19,40 +19,14 @@ from beit3_mm.models.backbones.adapter_layers import (
     map_to_tokens,
 )
 from beit3_mm.models.backbones.beit3_adapter import InteractionBlock
-from beit3_mm.models.beit3 import BEiT3
 from beit3_mm.models.heads import ContrastiveHead
 from beit3_mm.models.multimodal.embedding import embed_images, embed_texts
 from beit3_mm.ops import batched_soft_nms
+from parity.captioning import captioning
 from parity.golden_file import GoldenFile
+from parity.official import build_encoder
 
 _BLOCK = 'interactions.0.'  # official name
-ENCODER_KEYS = (
-    'embed_dims',
-    'num_layers',
-    'num_heads',
-    'feedforward_channels',
-    'img_size',
-    'patch_size',
-    'vocab_size',
-    'max_text_positions',
-)
-
-
-def build_encoder(file: GoldenFile) -> BEiT3:
-    """Builds the released form of a file's `config` with its weights.
-
-    Raises:
-        ValueError: If the file lacks a size or a weight of the encoder.
-    """
-    missing = [key for key in ENCODER_KEYS if key not in file.config]
-    if missing:
-        raise ValueError(f'config has no {missing}')
-    model = BEiT3(**{key: file.config[key] for key in ENCODER_KEYS})
-    weights, _ = convert_official(file.part('weights/'))
-    report = load_weights(model, weights, file.path)
-    if not report.complete or report.unexpected:
-        raise ValueError(f'it does not fit the encoder: {report}')
-    return model.eval()
 
 
 def retrieval(file: GoldenFile) -> dict[str, Tensor]:
@@ -193,6 +167,7 @@ class Kind:
 
 KINDS = {
     'retrieval': Kind(retrieval),
+    'captioning': Kind(captioning),
     'mmcv_ops': Kind(mmcv_ops),
     'vit_adapter': Kind(vit_adapter),
 }
