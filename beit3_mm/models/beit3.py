@@ -161,6 +161,21 @@ class BEiT3(nn.Module):
             cache=cache,
         )
 
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> tuple[int, int]:
+        """Returns the depth of a parameter, for layer decay.
+
+        Args:
+            param_name: Name of the parameter in the whole model.
+            prefix: Name of this encoder in it, with the dot.
+
+        Returns:
+            As `layer_depth`.
+        """
+        name = param_name.removeprefix(prefix)
+        return layer_depth(name, len(self.encoder.layers))
+
 
 def init_embedding(module: nn.Module) -> None:
     """Draws all parameters uniformly from a small range, biases zero."""
@@ -169,3 +184,24 @@ def init_embedding(module: nn.Module) -> None:
             nn.init.zeros_(parameter)
         else:
             nn.init.uniform_(parameter, -INIT_RANGE, INIT_RANGE)
+
+
+def layer_depth(name: str, num_layers: int) -> tuple[int, int]:
+    """Returns how deep a parameter of an encoder is, for layer decay.
+
+    Args:
+        name: Name of the parameter in the encoder.
+        num_layers: Layers of the encoder.
+
+    Returns:
+        The depth (0 for embeddings, i + 1 for layer i), and the number of
+        depths, `num_layers + 2`; the last one belongs to what follows the
+        layers.
+    """
+    parts = name.split('.')
+    num_depths = num_layers + 2
+    if parts[0] in ('vision_embedding', 'text_embedding'):
+        return 0, num_depths
+    if parts[:2] == ['encoder', 'layers']:
+        return int(parts[2]) + 1, num_depths
+    return num_depths - 1, num_depths

@@ -71,6 +71,16 @@ def test_captioning_agrees(check, changed):
     assert [x[-1] for x in lines if x[0] == 'DIFFERS'] == [BEAM_SEARCHES[0]]
 
 
+@pytest.mark.parametrize('task', ['vqa', 'nlvr2', 'classification'])
+def test_logits_of_tasks_agree(check, task):
+    code, lines, _ = check(GOLDEN / f'beit3_tiny_{task}.npz')
+    assert code == 0
+    assert [(line[0], line[-1]) for line in lines[1:]] == [
+        ('agrees', 'logits')
+    ]
+    assert float(lines[1][1]) <= 1e-6
+
+
 def test_operators_agree(check):
     code, lines, _ = check(GOLDEN / 'mmcv_ops.npz')
     assert code == 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from beit3_mm.checkpoint import load_vision_weights
 from beit3_mm.layers.embeddings import VisionEmbedding
 from beit3_mm.layers.window import RelativePositions, TokenMap
-from beit3_mm.models.beit3 import init_embedding
+from beit3_mm.models.beit3 import init_embedding, layer_depth
 from beit3_mm.models.encoder import MultiwayEncoder
 from beit3_mm.registry import MODELS
 
@@ -198,19 +198,13 @@ class BEiT3ViT(BaseModule):
             prefix: Name of this backbone in it, with the dot.
 
         Returns:
-            The depth (0 for embeddings, i + 1 for layer i), and the number of
-            depths, `num_layers + 2`; the last one belongs to what follows
-            the layers.
+            As `layer_depth`; relative positions belong to their layer.
         """
-        parts = param_name.removeprefix(prefix).split('.')
-        num_depths = self.num_layers + 2
-        if parts[0] == 'vision_embedding':
-            return 0, num_depths
-        if parts[:2] == ['encoder', 'layers']:
-            return int(parts[2]) + 1, num_depths
+        name = param_name.removeprefix(prefix)
+        parts = name.split('.')
         if parts[0] == 'relative_positions':
-            return int(parts[1]) + 1, num_depths
-        return num_depths - 1, num_depths
+            return int(parts[1]) + 1, self.num_layers + 2
+        return layer_depth(name, self.num_layers)
 
     def init_weights(self) -> None:
         """Loads `init_cfg`'s checkpoint, released or ours, if there is one.

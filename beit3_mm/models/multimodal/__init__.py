@@ -6,11 +6,13 @@ from beit3_mm.models.multimodal.data_preprocessor import (
     MultimodalDataPreprocessor,
 )
 from beit3_mm.models.multimodal.dual_encoder import DualEncoder
+from beit3_mm.models.multimodal.fusion_encoder import FusionEncoder
 from beit3_mm.models.multimodal.image_to_text import ImageToText
 
 __all__ = [
     'ClassNameClassifier',
     'DualEncoder',
+    'FusionEncoder',
     'ImageToText',
     'MultimodalDataPreprocessor',
 ]

@@ -23,6 +23,7 @@ from beit3_mm.models.heads import ContrastiveHead
 from beit3_mm.models.multimodal.embedding import embed_images, embed_texts
 from beit3_mm.ops import batched_soft_nms
 from parity.captioning import captioning
+from parity.fusion import classification, nlvr2, vqa
 from parity.golden_file import GoldenFile
 from parity.official import build_encoder
 
@@ -168,6 +169,10 @@ class Kind:
 KINDS = {
     'retrieval': Kind(retrieval),
     'captioning': Kind(captioning),
+    # 1e-5 would not tell a wrong LayerNorm epsilon
+    'vqa': Kind(vqa, 1e-6),
+    'nlvr2': Kind(nlvr2, 1e-6),
+    'classification': Kind(classification, 1e-6),
     'mmcv_ops': Kind(mmcv_ops),
     'vit_adapter': Kind(vit_adapter),
 }
