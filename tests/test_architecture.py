@@ -2,6 +2,7 @@
 """What may import what, and documentation that runs."""
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+
+import beit3_mm.registry
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'beit3_mm'
@@ -102,6 +105,26 @@ def test_configs_of_the_readme_build(text, tmp_path):
     scope = config.model.get('_scope_', 'mmengine')
     with DefaultScope.overwrite_default_scope(scope):
         assert MODELS.build(config.model).backbone is not None
+
+
+def documented_models(*packages):
+    """Yields the registered classes of packages and their examples."""
+    beit3_mm.registry.MODELS.import_from_location()
+    for cls in beit3_mm.registry.MODELS.module_dict.values():
+        if cls.__module__.startswith(packages):
+            _, _, example = inspect.getdoc(cls).partition('Example:')
+            lines = [line.strip()[4:] for line in example.splitlines()]
+            yield cls, '\n'.join(lines).strip()
+
+
+def test_examples_of_heads_and_multimodal_models_build():
+    packages = 'beit3_mm.models.heads', 'beit3_mm.models.multimodal'
+    models = list(documented_models(*packages))
+    assert len(models) >= 9
+    for cls, example in models:
+        model = MODELS.build(eval(example))
+        kinds = {type(module) for module in model.modules()}
+        assert cls in kinds, cls
 
 
 PAGES = sorted(

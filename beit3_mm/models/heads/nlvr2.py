@@ -47,9 +47,10 @@ class NLVR2Head(nn.Module):
 
         Args:
             vision: Tokens of both images, each fused with the text,
-                `(B, 2, 1 + N, C)`, CLS token first.
+                `(B, 2, 1 + N, C)`, CLS token first; the others may be
+                missing.
             language: Tokens of the text, fused with either image,
-                `(B, 2, L, C)`.
+                `(B, 2, L, C)`, `<s>` first; likewise.
 
         Returns:
             `(B, 2)`: false, true.

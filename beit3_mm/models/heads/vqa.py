@@ -68,7 +68,7 @@ class VQAHead(nn.Module):
 
         Args:
             vision: Fused tokens of the images `(B, 1 + N, C)`, CLS token
-                first.
+                first; the others may be missing.
             language: Fused tokens of the questions `(B, L, C)`; not used,
                 the CLS token has attended to them.
 

@@ -88,24 +88,29 @@ class FusionEncoder(BaseModel):
             raise ValueError(f"{mode=} must be 'tensor', 'loss' or 'predict'")
         if mode != 'tensor' and data_samples is None:
             raise ValueError(f'{mode=} needs data_samples')
-        fused = self.extract_feat(inputs)
+        # The heads look at nothing else.
+        fused = self.extract_feat(inputs, first_tokens=True)
         if mode == 'tensor':
             return self.head(fused.vision, fused.language)
         if mode == 'loss':
             return self.head.loss(fused.vision, fused.language, data_samples)
         return self.head.predict(fused.vision, fused.language, data_samples)
 
-    def extract_feat(self, inputs: dict[str, Tensor | None]) -> BEiT3Output:
+    def extract_feat(
+        self, inputs: dict[str, Tensor | None], first_tokens: bool = False
+    ) -> BEiT3Output:
         """Fuses each image with its text.
 
         Args:
             inputs: `image` (B, 3, H, W), or (B, K, 3, H, W) for K images per
                 text; `text_ids` (B, L); `text_padding_mask` (B, L), True =
                 padding, or None.
+            first_tokens: Returns only the first token of each modality.
 
         Returns:
             `vision` (B, 1 + N, C) and `language` (B, L, C), or
-            (B, K, 1 + N, C) and (B, K, L, C).
+            (B, K, 1 + N, C) and (B, K, L, C); of first tokens, 1 + N and L
+            are 1.
 
         Raises:
             ValueError: If an input is missing, or inputs do not fit each
@@ -115,7 +120,9 @@ class FusionEncoder(BaseModel):
         image, text_ids = inputs['image'], inputs['text_ids']
         padding = inputs.get('text_padding_mask')
         if image.ndim == 4:
-            return self.backbone(image, text_ids, padding)
+            return self.backbone(
+                image, text_ids, padding, first_tokens=first_tokens
+            )
         grid = image.shape[:2]  # batch, images per text
         if padding is not None:
             padding = padding.repeat_interleave(grid[1], dim=0)
@@ -123,6 +130,7 @@ class FusionEncoder(BaseModel):
             image.flatten(0, 1),
             text_ids.repeat_interleave(grid[1], dim=0),
             padding,
+            first_tokens=first_tokens,
         )
         return BEiT3Output(
             vision=fused.vision.unflatten(0, grid),
