@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-import beit3_mm  # noqa: F401
+from beit3_mm.checkpoint import from_official
+from beit3_mm.models.multimodal import FusionEncoder
 
-GOLDEN = Path(__file__).parents[1] / 'golden' / 'layer_decay_base_vqa.json.gz'
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / 'tests' / 'golden' / 'layer_decay_base_vqa.json.gz'
 OPTIMIZER = {'type': 'AdamW', 'lr': 0.1, 'weight_decay': 0.5}
 
 
@@ -185,49 +188,47 @@ def test_a_model_without_backbone_is_refused():
         build(Classifier(nn.Linear(2, 2)), layer_decay_rate=0.7)
 
 
-class OfficialVQA(nn.Module):
-    """The base VQA model by its official parameter names."""
-
-    num_layers = 12
-
-    def __init__(self, names):
-        super().__init__()
-        for name in names:
-            *path, leaf = name.split('.')
-            module = self
-            for part in path:
-                if not hasattr(module, part):
-                    module.add_module(part, nn.Module())
-                module = getattr(module, part)
-            flat = leaf == 'bias' or 'norm' in name or 'inner_attn_ln' in name
-            flat = flat or name == 'head.1.weight'
-            shape = (1,) if flat else (1, 1)
-            module.register_parameter(leaf, nn.Parameter(torch.zeros(shape)))
-        self.beit3.get_layer_depth = self.get_depth
-
-    def get_depth(self, param_name, prefix):
-        parts = param_name.removeprefix(prefix).split('.')
-        is_layer = parts[:2] == ['encoder', 'layers']
-        return int(parts[2]) + 1 if is_layer else 0, self.num_layers + 2
+def official_vqa_name(name):
+    """Returns our name of a parameter of the official VQA model."""
+    ours = from_official(name)
+    if ours is not None:
+        return f'backbone.{ours}'
+    if name.startswith('pooler.'):
+        return f'head.{name}'
+    return f'head.classifier.{name.removeprefix("head.")}'
 
 
-def test_official_rates_of_vqa():
+@pytest.mark.parametrize('head_lr_mult', [1, 20])
+def test_official_rates_of_vqa(head_lr_mult):
     golden = json.loads(gzip.decompress(GOLDEN.read_bytes()))
-    model = OfficialVQA(golden)
+    arch = Config.fromfile(ROOT / 'configs/_base_/archs.py').archs.base
+    head = dict(type='beit3_mm.VQAHead', num_answers=3129)
+    with torch.device('meta'):
+        model = FusionEncoder(
+            dict(arch, final_norm=False),
+            dict(head, embed_dims=arch.embed_dims),
+        )
+    frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
+    assert frozen == {'backbone.vision_embedding.mask_token'}
+    model.requires_grad_(True)  # its rates are in the file too
     wrapper = build(
         model,
         layer_decay_rate=0.65,
         flat_decay_mult=0.0,
         custom_keys={
-            'cls_token': {'decay_mult': 0.0},
-            'embed_positions.A': {'decay_mult': 0.0},
+            'cls_token': dict(decay_mult=0.0),
+            'vision_embedding.positions': dict(decay_mult=0.0),
+            'head.classifier': dict(lr_mult=head_lr_mult),
         },
     )
     found = rates(model, wrapper)
-    assert set(found) == set(golden)
+    assert set(found) == {official_vqa_name(name) for name in golden}
     for name, expected in golden.items():
-        lr, decay = found[name]
-        assert lr == pytest.approx(0.1 * expected['lr_scale'], rel=1e-12)
+        lr, decay = found[official_vqa_name(name)]
+        scale = expected['lr_scale']
+        if name.startswith('head.'):  # the factor is not in the file
+            scale *= head_lr_mult
+        assert lr == pytest.approx(0.1 * scale, rel=1e-12), name
         assert decay == (0.0 if expected['no_weight_decay'] else 0.5), name
 
 
