@@ -81,6 +81,25 @@ def test_logits_of_tasks_agree(check, task):
     assert float(lines[1][1]) <= 1e-6
 
 
+@pytest.mark.parametrize(
+    ('task', 'weight'),
+    [
+        ('vqa', 'head.3.bias'),
+        ('vqa', 'pooler.norm.weight'),
+        ('nlvr2', 'head.norm2.weight'),
+        ('classification', 'head.bias'),
+        ('classification', 'fc_norm.bias'),
+        ('classification', 'beit3.encoder.layers.0.ffn.A.fc1.bias'),
+    ],
+)
+def test_tasks_need_each_weight(check, changed, task, weight):
+    path = changed(f'beit3_tiny_{task}', **{f'weights/{weight}': None})
+    code, lines, errors = check(path)
+    assert code == 2
+    assert len(lines) == 1
+    assert "holds no 'weights/" in errors or 'does not fit' in errors
+
+
 def test_operators_agree(check):
     code, lines, _ = check(GOLDEN / 'mmcv_ops.npz')
     assert code == 0

@@ -47,10 +47,10 @@ def classification(file: GoldenFile) -> dict[str, Tensor]:
     dims = sizes['embed_dims']
     for key in ('vocab_size', 'max_text_positions'):
         sizes.pop(key)
-    weights = head_weights(file, CLASSIFICATION_HEAD)
     model = nn.Module()
     model.backbone = BEiT3ViT(**sizes, with_cls_token=True)
-    model.head = ClassificationHead(dims, len(weights['head.fc.bias']))
+    model.head = ClassificationHead(dims, len(file['weights/head.bias']))
+    weights = head_weights(file, CLASSIFICATION_HEAD)
     # The official file holds the language half too.
     vision = model.backbone.state_dict()
     weights |= {
