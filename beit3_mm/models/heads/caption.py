@@ -9,9 +9,12 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from beit3_mm.models.heads.common import init_linears
 from beit3_mm.registry import MODELS
 
-INIT_STD = 0.02  # unilm/beit3, modeling_utils.py
+# Tokens that MKL multiplies faster with the large matrix in front: six take
+# 15 ms instead of 35, three 7 instead of 49 (768 x 64,010, 2 cores)
+CPU_FEW_TOKENS = 8
 
 
 @MODELS.register_module()
@@ -63,12 +66,17 @@ class CaptionHead(nn.Module):
         self.drop_worst_ratio = drop_worst_ratio
         self.drop_worst_after = drop_worst_after
         self.lm = nn.Linear(embed_dims, vocab_size)
-        nn.init.trunc_normal_(self.lm.weight, std=INIT_STD)
-        nn.init.zeros_(self.lm.bias)
+        init_linears(self)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Maps tokens after the final norm `(..., C)` to logits `(..., V)`."""
-        return self.lm(tokens)
+        shape = tokens.shape[:-1]
+        number = shape.numel()
+        if tokens.device.type != 'cpu' or number > CPU_FEW_TOKENS:
+            return self.lm(tokens)
+        columns = tokens.reshape(number, tokens.shape[-1]).T
+        logits = (self.lm.weight @ columns).T + self.lm.bias
+        return logits.view(*shape, self.lm.out_features)
 
     def loss(
         self, tokens: Tensor, target_ids: Tensor, iteration: int = 0

@@ -57,7 +57,7 @@ class FusionEncoder(BaseModel):
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = BEiT3(**backbone)
         self.head = MODELS.build(head)
-        _freeze_unused(self.backbone)
+        freeze_unused(self.backbone)
 
     def init_weights(self) -> None:
         """Initialises as `init_cfg` says; checkpoints are loaded here."""
@@ -158,7 +158,8 @@ def _check_inputs(inputs: dict[str, Tensor | None]) -> None:
         )
 
 
-def _freeze_unused(backbone: BEiT3) -> None:
+def freeze_unused(backbone: BEiT3) -> None:
+    """Freezes what has no part in encoding an image together with a text."""
     backbone.vision_embedding.mask_token.requires_grad_(False)
     for layer in backbone.encoder.layers:
         if 'vision_language' in layer.ffn:

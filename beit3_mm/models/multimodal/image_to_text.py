@@ -13,6 +13,7 @@ from beit3_mm.layers.masks import image_to_text_mask
 from beit3_mm.models.beit3 import BEiT3
 from beit3_mm.models.heads.caption import CaptionHead
 from beit3_mm.models.multimodal.beam_search import BeamSearch
+from beit3_mm.models.multimodal.fusion_encoder import freeze_unused
 from beit3_mm.registry import MODELS
 
 
@@ -76,7 +77,7 @@ class ImageToText(BaseModel):
         self.backbone = BEiT3(**backbone)
         self.head = MODELS.build(head)
         self.beam_search = BeamSearch(**(beam_search or {}))
-        _freeze_unused(self.backbone)
+        freeze_unused(self.backbone)
         _check_vocabulary(self.backbone, self.head, self.beam_search)
         _check_length(self.backbone, self.beam_search)
 
@@ -154,15 +155,6 @@ def _require(inputs: dict[str, Tensor | None], *names: str) -> None:
             f'captioning needs {missing} as well; the inputs hold '
             f'{sorted(inputs)}'
         )
-
-
-def _freeze_unused(backbone: BEiT3) -> None:
-    # DDP waits for a gradient of whatever is not frozen.
-    backbone.vision_embedding.mask_token.requires_grad_(False)
-    for layer in backbone.encoder.layers:
-        if 'vision_language' in layer.ffn:
-            layer.ffn['vision'].requires_grad_(False)
-            layer.ffn['language'].requires_grad_(False)
 
 
 def _check_vocabulary(

@@ -124,6 +124,17 @@ def test_processes_with_different_numbers_of_tokens_share_one_mean(tmp_path):
     assert not torch.allclose(gradients(1, *SHARES)[0], gradients(1, 10)[0])
 
 
+def test_few_tokens_meet_the_same_layer():
+    head = build()
+    tokens, _ = sample(24)
+    whole = head(tokens)
+    torch.testing.assert_close(whole, head.lm(tokens))
+    for shape in ((24,), (6, 4), (4, 2, 3)):
+        parts = tokens.view(*shape, DIMS)
+        logits = torch.stack([head(part) for part in parts])
+        torch.testing.assert_close(logits, whole.view(*shape, NUM_IDS))
+
+
 def test_the_loss_is_computed_in_float32():
     head = build()
     tokens, target_ids = sample()

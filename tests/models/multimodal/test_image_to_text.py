@@ -51,7 +51,7 @@ def test_agreement_with_the_official_captioner(golden):
 @torch.no_grad()
 def test_only_what_is_to_be_predicted_meets_the_vocabulary(model):
     inputs, shapes = batch(), []
-    model.head.lm.register_forward_hook(
+    model.head.register_forward_hook(
         lambda _, args, output: shapes.append(args[0].shape)
     )
     number = int(inputs['text_mask'].sum())

@@ -15,6 +15,7 @@ from beit3_mm.models.encoder import MultiwayEncoderLayer
 from beit3_mm.models.multimodal import ImageToText
 from beit3_mm.models.multimodal.beam_search import BeamSearch, Captions
 
+MASKED = -1e8
 Past = list[KeyValue | None]  # of each layer, (B * K, heads, S, D)
 
 
@@ -161,7 +162,11 @@ def _attend(
     if past is not None:
         k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
     weights = q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)
-    weights = weights.masked_fill(~mask, -torch.inf)
+    # torchscale adds a mask of numbers
+    weights = torch.nan_to_num(weights)
+    weights += torch.zeros_like(mask, dtype=weights.dtype).masked_fill(
+        ~mask, MASKED
+    )
     weights = weights.softmax(-1, dtype=torch.float32).type_as(weights)
     x = (weights @ v).transpose(1, 2).flatten(2)
     if attention.sub_norm is not None:
