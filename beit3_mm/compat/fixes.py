@@ -39,6 +39,8 @@ def load_pretrained_encoders(module: ModuleType) -> None:
 
     initializer = module.PretrainedInit
     load = initializer.__call__
+    if load.__module__ == __name__:  # done already
+        return
 
     def load_or_report(self: Any, model: Any) -> None:
         if not any(isinstance(x, VisionEmbedding) for x in model.modules()):

@@ -58,7 +58,7 @@ class LoadCheckpointHook(Hook):
                 f'{source} is not a checkpoint of this model: {report}'
             )
         log = runner.logger.info if report.complete else runner.logger.warning
-        log(report)
+        log(str(report))
         # What others load next is what the model has, without a warning.
         checkpoint['state_dict'] = model.state_dict()
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from beit3_mm.checkpoint import (
     CheckpointError,
     check_encoder,
+    encoder_prefixes,
     match_names,
     some,
 )
@@ -198,8 +199,9 @@ def load_weights(
         unexpected=[names[name] for name in unexpected],
         resized=_resized(loaded, weights, own),
     )
-    # Single numbers and vectors fit other models by chance.
-    if all(own[name].ndim < 2 for name in loaded):
+    # Biases and norms of another model may fit an encoder's by chance.
+    least = 2 if encoder_prefixes(own) else 0
+    if not any(own[name].ndim >= least for name in loaded):
         raise CheckpointError(
             f'nothing in {source} fits {type(model).__name__}. The '
             f'checkpoint has {some(state_dict)}; the model has {some(own)}'

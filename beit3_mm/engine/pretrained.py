@@ -30,7 +30,7 @@ def load_pretrained(
         model: Any model with one encoder.
         path: An official file or one of ours, of any task, or safetensors.
         prefix: What names must begin with to count, for files with several
-            encoders; it is taken off.
+            encoders, such as `teacher`; it is taken off.
 
     Returns:
         What is logged.
@@ -41,7 +41,8 @@ def load_pretrained(
             or does not fit.
     """
     weights = model_weights(load_file(path))
-    if prefix is not None:
+    if prefix:
+        prefix = f'{prefix.removesuffix(".")}.'
         weights = {
             name.removeprefix(prefix): value
             for name, value in weights.items()
