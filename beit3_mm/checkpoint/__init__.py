@@ -12,6 +12,7 @@ from beit3_mm.checkpoint.conversion import (
     resize_images,
 )
 from beit3_mm.checkpoint.key_table import (
+    HEADS,
     OFFICIAL,
     TASKS,
     VIT_ADAPTER,
@@ -29,6 +30,7 @@ from beit3_mm.checkpoint.matching import (
 )
 
 __all__ = [
+    'HEADS',
     'OFFICIAL',
     'TASKS',
     'VIT_ADAPTER',

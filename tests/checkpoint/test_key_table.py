@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as HOST_MODELS
 from mmengine.registry import DefaultScope
+from official_weights import adapter_names
 
 from beit3_mm.checkpoint import (
     OFFICIAL,
@@ -134,25 +135,6 @@ def test_unknown_names_have_no_translation():
         'backbone.relative_positions.0.height',
     ):
         assert OFFICIAL.to_official(name) is None
-
-
-def adapter_names(model):
-    """Yields ours and ViT-Adapter's names of all that is not the ViT's."""
-    for name in model.state_dict():
-        if name.startswith('vit.'):
-            continue
-        their = name.replace('spatial_prior.', 'spm.')
-        for i in range(4):
-            their = their.replace(f'spm.convs.{i}.', f'spm.conv{i + 2}.')
-            their = their.replace(f'spm.projs.{i}.', f'spm.fc{i + 1}.')
-            their = their.replace(f'norms.{i}.', f'norm{i + 1}.')
-        their = their.replace('extractors.0.', 'extractor.')
-        their = their.replace('extractors.1.', 'extra_extractors.0.')
-        their = their.replace('extractors.2.', 'extra_extractors.1.')
-        their = their.replace('.attention.', '.')
-        their = their.replace('ffn.norm.', 'ffn_norm.')
-        their = their.replace('ffn.dwconv.', 'ffn.dwconv.dwconv.')
-        yield name, their
 
 
 def test_names_of_an_adapter(tiny_arch):
