@@ -55,7 +55,9 @@ def add_rows(picture: Image.Image, rows: Sequence[Row]) -> Image.Image:
     for row in rows:
         indent = margin + (height if row.colour else 0)
         wrapped = _wrap(row.text, font, width - indent - margin)
-        lines += [(row._replace(text=line), indent) for line in wrapped]
+        for line in wrapped:  # bar and square belong to the first one
+            lines.append((row._replace(text=line), indent))
+            row = Row('')
     size = width, picture.height + len(lines) * height + margin
     result = Image.new('RGB', size, 'white')
     result.paste(picture)
@@ -102,7 +104,7 @@ def colour_of(number: int) -> Colour:
 
 def font_for(width: int) -> ImageFont.FreeTypeFont:
     """Returns a font whose size goes with the width of a picture."""
-    return _font(max(14, width // 45))
+    return _font(max(14, width // 38))
 
 
 @lru_cache

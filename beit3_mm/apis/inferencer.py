@@ -106,17 +106,17 @@ class Inferencer:
         padded, which changes what a model sees.
         """
         pipeline = cache(self._pipeline)
-        waiting, shape = [], None
+        waiting = []
         for number, query in enumerate(queries):
             steps = pipeline(bool(query.images), query.text is not None)
             packed = steps(query.to_results(number))
-            if waiting and (
-                len(waiting) == batch_size or _shape(packed) != shape
-            ):
+            if waiting and _shape(packed) != _shape(waiting[0][1]):
                 yield self._collate(waiting)
                 waiting = []
             waiting.append((query, packed))
-            shape = _shape(packed)
+            if len(waiting) == batch_size:
+                yield self._collate(waiting)
+                waiting = []
         if waiting:
             yield self._collate(waiting)
 

@@ -101,8 +101,11 @@ def dataset_meta(cfg: Config, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         cfg: The config.
         checkpoint: What its file holds.
     """
-    dataset = test_dataset(cfg)
-    kind = DATASETS.get(dataset['type']) if 'type' in dataset else None
+    dataset, kind = test_dataset(cfg), None
+    if 'type' in dataset:
+        scope = cfg.get('default_scope')
+        with DATASETS.switch_scope_and_registry(scope) as registry:
+            kind = registry.get(dataset['type'])
     for meta in (
         dataset.get('metainfo'),
         checkpoint.get('meta', {}).get('dataset_meta'),

@@ -109,7 +109,7 @@ def pair(
     if len(texts) == 1:
         texts = list(texts) * len(groups)
     if len(groups) != len(texts):
-        kind = 'images' if len(groups[0]) == 1 else 'groups of images'
+        kind = 'images' if len(groups[0]) == 1 else 'pairs of images'
         raise ValueError(
             f'{len(groups)} {kind} do not fit {len(texts)} texts: {task} '
             'takes as many of both, or only one of either'
