@@ -1,5 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""NLVR2: is a sentence true of two images?"""
+"""NLVR2: sentences that are true or false of two images."""
 
 from typing import Any
 

@@ -84,13 +84,9 @@ class VisionLanguageDataset(BaseDataset, ABC):
             return path
         return join_path(self.data_root, path)
 
-    def warn(self, message: str) -> None:
+    def log(self, message: str, level: int = logging.INFO) -> None:
         """Logs what the user should know about the file."""
-        print_log(
-            f'{self.sample_file}: {message}',
-            logger='current',
-            level=logging.WARNING,
-        )
+        print_log(f'{self.sample_file}: {message}', 'current', level)
 
     def _without_empty_texts(self, samples: list[dict]) -> list[dict]:
         kept, empty = [], []
