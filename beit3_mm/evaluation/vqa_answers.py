@@ -20,29 +20,32 @@ _THOUSANDS = re.compile(r'\d,\d')
 # A look-ahead that was to keep the point behind a digit does not: '3.' is 3.
 _PERIOD = re.compile(r'\.(?!\d)')
 _ARTICLES = {'a', 'an', 'the'}
-_NUMBERS = 'zero one two three four five six seven eight nine ten'.split()
-_NUMBERS = {'none': '0'} | {word: str(i) for i, word in enumerate(_NUMBERS)}
-# The words that are written with apostrophes where one of them is missing.
-# In the official table I'm and the like are in capitals, which no word in
-# small letters can match, and others are missing.
-_CONTRACTIONS = """
+_DIGITS = 'zero one two three four five six seven eight nine ten'
+_NUMBERS = {word: str(i) for i, word in enumerate(_DIGITS.split())}
+_NUMBERS['none'] = '0'
+# Words that get an apostrophe back. In the official table I'm and the like
+# are in capitals, which no word in small letters can match, and some words
+# are missing.
+_CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't
-hadn't've hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've
-it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock
-oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've
-somebody'll somebody's someone'd someone'd've someone'll someone's something'd
-something'd've something'll that's there'd there'd've there're there's they'd
-they'd've they'll they're they've 'twas wasn't we'd've we've weren't what'll
-what're what's what've when's where'd where's where've who'd who'd've who'll
-who's who've why'll why're why's won't would've wouldn't wouldn't've y'all
-y'all'll y'all'd've you'd you'd've you'll you're you've
-""".split()
+hadn't've hasn't haven't he'd he'd've he's how'd how'll how's isn't it'd
+it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't
+not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't
+shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've
+someone'll someone's something'd something'd've something'll that's there'd
+there'd've there're there's they'd they'd've they'll they're they've 'twas
+wasn't we'd've we've weren't what'll what're what's what've when's where'd
+where's where've who'd who'd've who'll who's who've why'll why're why's won't
+would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll
+you're you've
+"""
 _CONTRACTIONS = {
     word[:i] + word[i + 1 :]: word
-    for word in _CONTRACTIONS
+    for word in _CONTRACTED.split()
     for i, letter in enumerate(word)
     if letter == "'"
-} | {"somebody'd": 'somebodyd'}  # a slip of the official table
+}
+_CONTRACTIONS["somebody'd"] = 'somebodyd'  # a slip of the official table
 
 
 def normalize_answer(answer: str) -> str:

@@ -84,10 +84,10 @@ def main() -> None:
         counts = count_files(args.annotations)
         answers = list_answers(counts, args.min_count)
         if not answers:
+            most = max(counts.values(), default=0)
             raise ValueError(
-                f'--min-count {args.min_count}: no answer is that frequent; '
-                f'the most frequent one was given {max(counts.values(), default=0)} '
-                'times'
+                f'--min-count {args.min_count}: no answer is that frequent, '
+                f'at most {most} questions share one'
             )
         write_answers(answers, args.out)
     except (OSError, ValueError) as error:
