@@ -12,10 +12,10 @@ from beit3_mm.registry import DATASETS
 class NoCapsDataset(VisionLanguageDataset):
     """Reads `nocaps_val_4500_captions.json` or `nocaps_test_image_info.json`.
 
-    One sample for each image: `img_path`, `image_id`, and `captions`, the
-    references, where the file has them: those of the test images are not
-    public. NoCaps is for evaluation; COCO's `captions_*.json` have the same
-    format.
+    One sample for each image: `img_path`, `image_id`, and, where the file
+    has them, `domain` (how much of COCO is in the image) and `captions`, the
+    references; those of the test images are not public. NoCaps is for
+    evaluation; COCO's `captions_*.json` have the same format.
 
     Args:
         ann_file: The file.
@@ -55,6 +55,9 @@ class NoCapsDataset(VisionLanguageDataset):
             samples[image_id] = dict(
                 img_path=self.image_path(name), image_id=image_id
             )
+            if 'domain' in image:
+                domain = get_field(image, 'domain', str, where)
+                samples[image_id]['domain'] = domain
         if 'annotations' in content:
             self._add_captions(samples, content)
         return list(samples.values())
