@@ -131,7 +131,8 @@ class ClassNameClassifier(BaseModel):
 
         Returns:
             Logits (B, C); `dict(loss=...)`; or the samples with
-            `pred_scores` (C,), which sum up to 1, and `pred_label`, a scalar.
+            `pred_score` (C,), which sum up to 1, and `pred_label` (1,), as
+            mmpretrain's metrics read them.
         """
         if mode not in ('tensor', 'loss', 'predict'):
             raise ValueError(f"{mode=} must be 'tensor', 'loss' or 'predict'")
@@ -144,7 +145,9 @@ class ClassNameClassifier(BaseModel):
         )
         if mode == 'loss':
             return self.loss(image, data_samples)
-        logits = self.head.similarity(image, self._all_classes(image.device))
+        logits = self.head.similarity(
+            image, self.class_embeddings(image.device)
+        )
         return logits if mode == 'tensor' else _predict(logits, data_samples)
 
     def loss(
@@ -198,8 +201,8 @@ class ClassNameClassifier(BaseModel):
         rows = self._embed(classes[own], self.chunk_size)
         return gather_rows(rows)[0][: len(classes)]
 
-    def _all_classes(self, device: torch.device) -> Tensor:
-        """Returns embeddings `(C, D)`; in evaluation they are kept."""
+    def class_embeddings(self, device: torch.device) -> Tensor:
+        """Returns the names' `(C, D)`; in evaluation they are kept."""
         classes = torch.arange(self.num_classes, device=device)
         if self.training:
             return self._embed(classes, self.chunk_size)
@@ -220,6 +223,6 @@ def _predict(
 ) -> Sequence[BaseDataElement]:
     """Puts the scores of `(B, C)` logits into B samples."""
     for sample, scores in zip(data_samples, logits.softmax(-1), strict=True):
-        sample.pred_scores = scores
-        sample.pred_label = scores.argmax()
+        sample.pred_score = scores
+        sample.pred_label = scores.argmax(0, keepdim=True)
     return data_samples
