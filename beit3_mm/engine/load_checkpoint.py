@@ -6,7 +6,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 
-from beit3_mm.checkpoint import CheckpointError, model_weights
+from beit3_mm.checkpoint import CheckpointError
 from beit3_mm.engine.loading import load_weights
 from beit3_mm.registry import HOOKS
 
@@ -52,7 +52,7 @@ class LoadCheckpointHook(Hook):
         model = runner.model
         while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
             model = model.module
-        report = load_weights(model, model_weights(checkpoint), source)
+        report = load_weights(model, checkpoint, source)
         if self.strict and not report.complete:
             raise CheckpointError(
                 f'{source} is not a checkpoint of this model: {report}'

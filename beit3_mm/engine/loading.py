@@ -19,6 +19,7 @@ from beit3_mm.checkpoint import (
     check_encoder,
     encoder_prefixes,
     match_names,
+    model_weights,
     some,
 )
 from beit3_mm.engine.load_report import LoadReport
@@ -145,7 +146,7 @@ def use_safe_loading(trust: bool = False) -> None:
 
 
 def load_weights(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str
+    model: nn.Module, checkpoint: Mapping[str, Any], source: str
 ) -> LoadReport:
     """Loads all weights whose names and shapes fit.
 
@@ -155,7 +156,8 @@ def load_weights(
 
     Args:
         model: The model; it may be a part of the one that was saved.
-        state_dict: Weights by name, with or without DDP's `module.`.
+        checkpoint: Weights by name, with or without DDP's `module.`, or what
+            holds them (`model_weights`).
         source: Where they come from, for the report.
 
     Returns:
@@ -165,7 +167,7 @@ def load_weights(
         CheckpointError: If nothing fits, or if the model's encoder is of
             another size or form.
     """
-    own = model.state_dict()
+    own, state_dict = model.state_dict(), model_weights(checkpoint)
     names = _names(state_dict, own)  # in the model: in the file
     weights = OrderedDict((k, state_dict[v]) for k, v in names.items())
     if hasattr(state_dict, '_metadata'):  # the versions of its modules
