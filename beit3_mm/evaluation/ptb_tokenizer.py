@@ -32,7 +32,6 @@ If In It Last Many More Now Once One Other Our She Since So Some Such That The
 Their Then There These They This We What When While Yet You
 """
 
-
 _PUNCTUATION = set("'`.?!,:;-") | {'``', "''", '--', '...'}
 _SYMBOLS = {'(': '-lrb-', '[': '-lsb-', '{': '-lcb-'}
 _SYMBOLS |= {')': '-rrb-', ']': '-rsb-', '}': '-rcb-'}
@@ -103,7 +102,7 @@ _NO_ABBREVIATION = re.compile(
     rf'(?<!\S)([A-Za-z])\.(?=\s+{_any_of(_BEGINNINGS)}(?!\S))'
 )
 _CHUNK = re.compile(
-    rf'{_any_of(_BEFORE_NUMBERS)}\.\s?\d\S*|\S+', re.IGNORECASE
+    rf'[^\w\s]*{_any_of(_BEFORE_NUMBERS)}\.\s?\d\S*|\S+', re.IGNORECASE
 )
 
 
@@ -134,7 +133,12 @@ def _split(chunk: str) -> tuple[str, ...]:
         best = max(filter(None, matches), key=_reach)
         words.append(_normalize(best[0]))
         at = best.end()
-    return tuple(word for word in words if word not in _PUNCTUATION)
+    return tuple(word for word in words if not _is_dropped(word))
+
+
+def _is_dropped(word: str) -> bool:
+    emoji = len(word) == 1 and ord(word) > 0xFFFF
+    return word in _PUNCTUATION or word.isspace() or emoji
 
 
 def _reach(match: re.Match) -> int:
