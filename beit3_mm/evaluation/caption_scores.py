@@ -78,10 +78,8 @@ def rouge_l(
             continue
         precision = max(common) / len(words)
         recall = max(n / len(x) for n, x in zip(common, truths) if n)
-        weight = ROUGE_BETA**2
-        total += (1 + weight) * precision * recall / (
-            recall + weight * precision
-        )  # fmt: skip
+        product = (1 + ROUGE_BETA**2) * precision * recall
+        total += product / (recall + ROUGE_BETA**2 * precision)
     return total / len(captions)
 
 

@@ -98,6 +98,7 @@ _RULES = [
 _RULES = [re.compile(rule, re.IGNORECASE) for rule in _RULES]
 _WITH_CURLY = re.compile('n’t|’(?:[msd]|re|ve|ll)', re.IGNORECASE)
 # What looks ahead over a space
+_BEGINNINGS += _BEGINNINGS.upper()
 _NO_ABBREVIATION = re.compile(
     rf'(?<!\S)([A-Za-z])\.(?=\s+{_any_of(_BEGINNINGS)}(?!\S))'
 )
