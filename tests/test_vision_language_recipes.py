@@ -60,7 +60,8 @@ def every_pipeline(config):
         config.val_dataloader,
         config.test_dataloader,
     )
-    return [steps for loader in loaders for steps in steps_of(loader)]
+    # ImageNet-21K has only images for training.
+    return [steps for x in loaders if x is not None for steps in steps_of(x)]
 
 
 @cache
@@ -187,7 +188,6 @@ def test_the_vqa_recipe_agrees_with_the_official_optimizer():
 def test_every_pipeline_has_the_input_size(name):
     pixels = VISION_LANGUAGE[name].pixels
     pipelines = every_pipeline(load(name))
-    assert len(pipelines) >= 3
     for steps in pipelines:
         sizes = [
             step[key]

@@ -88,7 +88,7 @@ VQA = {
     'model.type': 'beit3_mm.FusionEncoder',
     'model.head.type': 'beit3_mm.VQAHead',
     'model.head.num_answers': 3129,
-    'model.backbone.final_norm': False,
+    'model.backbone.final_norm': False,  # OC
 }
 NLVR2 = {
     'model.type': 'beit3_mm.FusionEncoder',

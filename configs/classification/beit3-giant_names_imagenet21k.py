@@ -26,11 +26,11 @@ model = dict(
     backbone=dict(**arch, drop_path_rate=0.4),
     head=dict(embed_dims=arch.embed_dims),
     class_names=_base_.class_names,
-    model_file=_base_.tokenizer_file,
+    model_file='data/beit3.spm',
 )
 train_dataloader = dict(batch_size=256)
-val_dataloader = dict(batch_size=64)
-test_dataloader = dict(batch_size=64)
+val_cfg = None  # there are no validation images
+test_cfg = None
 train_cfg = dict(max_epochs=50)
 lr = 5e-5
 optim_wrapper = dict(

@@ -9,7 +9,7 @@
 # Command: bash tools/dist_train.sh configs/nlvr2/beit3_fusion_nlvr2.py 8
 _base_ = [
     '../_base_/archs.py',
-    '../_base_/models/fusion_encoder.py',
+    '../_base_/models/fusion_encoder_nlvr2.py',
     '../_base_/datasets/nlvr2.py',
     '../_base_/schedules/finetune_epochs.py',
     '../_base_/runtime.py',
@@ -18,7 +18,7 @@ arch = _base_.archs.base
 load_from = 'beit3_base_patch16_224.pth'
 model = dict(
     backbone=dict(**arch, drop_path_rate=0.2),
-    head=dict(type='beit3_mm.NLVR2Head', embed_dims=arch.embed_dims),
+    head=dict(embed_dims=arch.embed_dims),
 )
 train_dataloader = dict(batch_size=32)
 val_dataloader = dict(batch_size=32)

@@ -23,8 +23,12 @@ train_pipeline, test_pipeline = (
     [dict(step, **size) if 'scale' in step else step for step in steps]
     for steps in (_base_.train_pipeline, _base_.test_pipeline)
 )
+datasets = [
+    dict(data, pipeline=train_pipeline)
+    for data in _base_.train_dataloader.dataset.dataset.datasets
+]
 train_dataloader = dict(
-    batch_size=4, dataset=dict(dataset=dict(pipeline=train_pipeline))
+    batch_size=4, dataset=dict(dataset=dict(datasets=datasets))
 )
 val_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=test_pipeline))

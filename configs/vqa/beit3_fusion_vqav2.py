@@ -11,7 +11,7 @@
 # From other weights: --cfg-options load_from=beit3_base_indomain_patch16_224.pth
 _base_ = [
     '../_base_/archs.py',
-    '../_base_/models/fusion_encoder.py',
+    '../_base_/models/fusion_encoder_vqa.py',
     '../_base_/datasets/vqav2.py',
     '../_base_/schedules/finetune_epochs.py',
     '../_base_/runtime.py',
@@ -19,12 +19,8 @@ _base_ = [
 arch = dict(_base_.archs.base, img_size=480)
 load_from = 'beit3_base_patch16_224.pth'
 model = dict(
-    backbone=dict(**arch, final_norm=False, drop_path_rate=0.1),
-    head=dict(
-        type='beit3_mm.VQAHead',
-        embed_dims=arch['embed_dims'],
-        num_answers=3129,
-    ),
+    backbone=dict(**arch, drop_path_rate=0.1),
+    head=dict(embed_dims=arch['embed_dims']),
 )
 train_dataloader = dict(batch_size=16)
 val_dataloader = dict(batch_size=32)

@@ -1,6 +1,8 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# BEiT-3 as fusion encoder: VQA and NLVR2 (arXiv 2208.10442, section 3.1).
-# Final configs add backbone=dict(**arch, drop_path_rate=...) and a head.
+# BEiT-3 as fusion encoder with the head of VQA (arXiv 2208.10442, section
+# 3.1; unilm/beit3, modeling_finetune.py [official code]).
+# Final configs add backbone=dict(**arch, drop_path_rate=...) and
+# head.embed_dims.
 model = dict(
     type='beit3_mm.FusionEncoder',
     data_preprocessor=dict(
@@ -9,4 +11,6 @@ model = dict(
         mean=[127.5, 127.5, 127.5],
         std=[127.5, 127.5, 127.5],
     ),
+    backbone=dict(final_norm=False),
+    head=dict(type='beit3_mm.VQAHead', num_answers=3129),
 )
