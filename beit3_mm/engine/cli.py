@@ -33,6 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--work-dir', help='folder of logs and results (work_dirs/<config>)'
     )
     parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of whatever builds a model and loads its weights."""
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -46,12 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='read checkpoints that hold Python objects; these can run any '
         'code, so insist only on files whose origin you trust',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes of a distributed run',
     )
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of an error'
@@ -92,34 +97,14 @@ def message(error: Exception) -> str:
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Returns the config of the command line, with its options applied.
+    """Returns the config of a run from the command line.
 
     Raises:
-        FileNotFoundError: If the config file does not exist.
-        ValueError: If it cannot be read, or an option names an unknown key.
-        ImportError: If it needs a host that is not installed.
+        FileNotFoundError: As of `read_config`; so are the following.
+        ValueError: Likewise, or if the launcher needs GPUs that are missing.
+        ImportError: Likewise.
     """
-    if not Path(args.config).is_file():
-        raise FileNotFoundError(f'there is no config file {args.config}')
-    try:
-        cfg = Config.fromfile(args.config)
-    except Exception as error:
-        # `_base_ = 'mmdet::...'` says that a distribution is not installed
-        require_hosts(*[host for host in ORIGINALS if host in str(error)])
-        raise ValueError(
-            f'config {args.config}: {type(error).__name__}: {error}'
-        ) from error
-    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters)
-    for option in args.cfg_options:
-        key = option.split('.')[0]
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            raise ValueError(
-                f'--cfg-options {option}: {args.config} has no {key!r}'
-                + (f'; did you mean {close[0]!r}?' if close else '')
-            )
-    cfg.merge_from_dict(args.cfg_options)
-    require_hosts(*_hosts(cfg))
+    cfg = read_config(args.config, args.cfg_options)
     cfg.work_dir = (
         args.work_dir
         or cfg.get('work_dir')
@@ -128,6 +113,42 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _init_cpu_processes(cfg)
+    return cfg
+
+
+def read_config(path: str | Path, options: dict[str, Any]) -> Config:
+    """Returns a config with options applied.
+
+    Args:
+        path: The config file.
+        options: Values by their dotted keys.
+
+    Raises:
+        FileNotFoundError: If the config file does not exist.
+        ValueError: If it cannot be read, or an option names an unknown key.
+        ImportError: If it needs a host that is not installed.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'there is no config file {path}')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        # `_base_ = 'mmdet::...'` says that a distribution is not installed
+        require_hosts(*[host for host in ORIGINALS if host in str(error)])
+        raise ValueError(
+            f'config {path}: {type(error).__name__}: {error}'
+        ) from error
+    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters)
+    for option in options:
+        key = option.split('.')[0]
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            raise ValueError(
+                f'--cfg-options {option}: {path} has no {key!r}'
+                + (f'; did you mean {close[0]!r}?' if close else '')
+            )
+    cfg.merge_from_dict(options)
+    require_hosts(*_hosts(cfg))
     return cfg
 
 

@@ -37,7 +37,9 @@ class PackMultimodalInputs(BaseTransform):
             'question_id',
             'identifier',
             'answers',
+            'answer_type',
             'captions',
+            'domain',
         ),
     ) -> None:
         self.meta_keys = tuple(meta_keys)

@@ -131,7 +131,8 @@ class ClassNameClassifier(BaseModel):
 
         Returns:
             Logits (B, C); `dict(loss=...)`; or the samples with
-            `pred_scores` (C,), which sum up to 1, and `pred_label`, a scalar.
+            `pred_score` (C,), which sum up to 1, and `pred_label` (1,), as
+            mmpretrain's metrics read them.
         """
         if mode not in ('tensor', 'loss', 'predict'):
             raise ValueError(f"{mode=} must be 'tensor', 'loss' or 'predict'")
@@ -220,6 +221,6 @@ def _predict(
 ) -> Sequence[BaseDataElement]:
     """Puts the scores of `(B, C)` logits into B samples."""
     for sample, scores in zip(data_samples, logits.softmax(-1), strict=True):
-        sample.pred_scores = scores
-        sample.pred_label = scores.argmax()
+        sample.pred_score = scores
+        sample.pred_label = scores.argmax(0, keepdim=True)
     return data_samples

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import BaseDataElement
+from mmpretrain.evaluation import Accuracy
 
 from beit3_mm.models.multimodal import (
     ClassNameClassifier,
@@ -162,12 +163,25 @@ def test_predictions(arch):
     result = model(images(), samples(*LABELS), 'predict')
     logits = model(images())
     for sample, row in zip(result, logits, strict=True):
-        torch.testing.assert_close(sample.pred_scores, row.softmax(0))
-        assert sample.pred_scores.sum().item() == pytest.approx(1)
-        assert sample.pred_label.shape == ()
+        torch.testing.assert_close(sample.pred_score, row.softmax(0))
+        assert sample.pred_score.sum().item() == pytest.approx(1)
+        assert sample.pred_label.shape == (1,)
         assert sample.pred_label == row.argmax()
         # Two classes have the same name.
-        assert sample.pred_scores[1] == sample.pred_scores[3]
+        assert sample.pred_score[1] == sample.pred_score[3]
+
+
+@torch.no_grad()
+def test_mmpretrain_measures_the_accuracy(tiny_arch):
+    model = build(tiny_arch).eval()
+    labels = [model(images()).argmax(1)[i].item() for i in range(4)]
+    wrong = [(labels[0] + 2) % 5]  # 0 to 2, 1 to 3 and so on
+    gt = samples(*[[label] for label in labels[:3] + wrong])
+    metric = Accuracy(topk=(1, 5))
+    result = model(images(), gt, 'predict')
+    metric.process(None, [sample.to_dict() for sample in result])
+    figures = metric.evaluate(4)
+    assert figures == {'accuracy/top1': 75, 'accuracy/top5': 100}
 
 
 def test_names_are_encoded_once_in_an_evaluation(tiny_arch, loaded):
@@ -176,7 +190,7 @@ def test_names_are_encoded_once_in_an_evaluation(tiny_arch, loaded):
 
     def predict():
         result = model(images(1), samples(0), 'predict')
-        return result[0].pred_scores.detach()
+        return result[0].pred_score.detach()
 
     first = predict()
     predict()
