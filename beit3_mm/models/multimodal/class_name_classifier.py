@@ -145,7 +145,9 @@ class ClassNameClassifier(BaseModel):
         )
         if mode == 'loss':
             return self.loss(image, data_samples)
-        logits = self.head.similarity(image, self._all_classes(image.device))
+        logits = self.head.similarity(
+            image, self.class_embeddings(image.device)
+        )
         return logits if mode == 'tensor' else _predict(logits, data_samples)
 
     def loss(
@@ -199,8 +201,8 @@ class ClassNameClassifier(BaseModel):
         rows = self._embed(classes[own], self.chunk_size)
         return gather_rows(rows)[0][: len(classes)]
 
-    def _all_classes(self, device: torch.device) -> Tensor:
-        """Returns embeddings `(C, D)`; in evaluation they are kept."""
+    def class_embeddings(self, device: torch.device) -> Tensor:
+        """Returns the names' `(C, D)`; in evaluation they are kept."""
         classes = torch.arange(self.num_classes, device=device)
         if self.training:
             return self._embed(classes, self.chunk_size)
