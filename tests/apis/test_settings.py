@@ -114,8 +114,6 @@ CONFIGS = sorted(
     for path in (tiny_tasks.ROOT / folder).rglob('*.py')
     if not {'_base_', 'pretrain'} & set(path.parts)
     and (folder == 'configs' or 'configs' in path.parts)
-    # ImageNet-21K has no images for a test; see configs/classification.
-    and path.stem != 'beit3-giant_names_imagenet21k'
 )
 
 
