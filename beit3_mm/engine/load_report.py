@@ -42,12 +42,12 @@ class LoadReport:
             [
                 f'{len(self.loaded)} weights loaded from {self.source}',
                 *_section('of them resized to this input size', self.resized),
-                *_section('fresh, not in the checkpoint', self.missing),
+                *_section('not in the checkpoint, fresh', self.missing),
                 *_section(
-                    'fresh, of another shape in the checkpoint',
+                    'of another shape in the checkpoint, fresh',
                     self.mismatched,
                 ),
-                *_section('unused, not in the model', self.unexpected),
+                *_section('not in the model, unused', self.unexpected),
             ]
         )
 

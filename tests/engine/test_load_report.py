@@ -28,7 +28,7 @@ def test_a_file_of_another_task_and_input_size():
         '1 of them resized to this input size:',
         '  backbone.vision_embedding.positions.weight: (19, 24) in the '
         'checkpoint, (39, 24) in the model',
-        '12 fresh, not in the checkpoint:',
+        '12 not in the checkpoint, fresh:',
         *[
             f'  backbone.encoder.norm.{expert}.{leaf}'
             for expert in ('vision', 'language')
@@ -39,7 +39,7 @@ def test_a_file_of_another_task_and_input_size():
             for part in ('norm1', 'dense1', 'norm2', 'dense2')
             for leaf in ('weight', 'bias')
         ],
-        '10 unused, not in the model:',
+        '10 not in the model, unused:',
         *[f'  {name}' for name in weights if not name.startswith('beit3.')],
     ]
 
@@ -52,7 +52,7 @@ def test_a_vocabulary_of_another_size_stays_fresh():
         'backbone.text_embedding.words.weight': ((40, 24), (9, 24)),
         'backbone.text_embedding.positions.weight': ((20, 24), (7, 24)),
     }
-    assert '2 fresh, of another shape in the checkpoint:' in str(report)
+    assert '2 of another shape in the checkpoint, fresh:' in str(report)
     torch.testing.assert_close(
         model.backbone.text_embedding.words.weight, before
     )

@@ -100,8 +100,8 @@ def test_what_became_of_the_weights_goes_to_the_log(save, log):
     text = log()
     assert f'87 weights loaded from {path}' in text
     assert 'WARNING' in text
-    assert '\n10 fresh, not in the checkpoint:\n  head.pooler.norm' in text
-    assert '\n8 unused, not in the model:\n  beit3.encoder.layer_norm' in text
+    assert '\n10 not in the checkpoint, fresh:\n  head.pooler.norm' in text
+    assert '\n8 not in the model, unused:\n  beit3.encoder.layer_norm' in text
     assert '\n  mlm_head.weight\n' in text
     # mmengine's own account of who set which weight
     assert f'head.pooler.norm.weight - {torch.Size([24])}' in text
