@@ -80,7 +80,7 @@ def test_it_counts_and_reads(check):
         for text in (
             '6 samples of 3 files',
             'read 4 samples: images [(3, 20, 30)] (channels, height, width)',
-            '4 texts of 4 to 11 ids; 1 hold characters that the tokenizer '
+            '4 texts of 4 to 18 ids; 1 hold characters that the tokenizer '
             'lacks',
         )
     ]
