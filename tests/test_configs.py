@@ -44,7 +44,7 @@ def dicts(node):
 
 
 def test_configs_are_found():
-    assert len(RECIPES) >= 6
+    assert len(RECIPES) >= 40
     assert len(DEMOS) >= 1
 
 
@@ -74,7 +74,8 @@ def test_model_builds_with_an_optimizer(path):
             config.optim_wrapper.paramwise_cfg,
         )
         scales = constructor.param_scales(model)
-    assert len(scales) == len(list(model.parameters()))
+    trained = [x for x in model.parameters() if x.requires_grad]
+    assert len(scales) == len(trained)
 
 
 @every_config
@@ -85,8 +86,9 @@ def test_pipelines_build(path):
         for node in dicts(config.to_dict())
         if 'pipeline' in node
     ]
-    assert len(pipelines) >= 3  # training, validation, test
-    for pipeline in [*pipelines, config.tta_pipeline]:
+    # training, validation, test; ImageNet-21K has no other images
+    assert len(pipelines) >= (1 if config.val_cfg is None else 3)
+    for pipeline in [*pipelines, config.get('tta_pipeline', [])]:
         with DefaultScope.overwrite_default_scope('mmengine'):
             for step in pipeline:
                 assert callable(TRANSFORMS.build(step))

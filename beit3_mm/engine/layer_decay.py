@@ -44,7 +44,7 @@ class LayerDecayOptimWrapperConstructor:
             `layer_decay_rate` (default 1);
             factors on the weight decay: `norm_decay_mult` of norm layers,
             else `bias_decay_mult` of biases, else `flat_decay_mult` of
-            parameters of one dimension;
+            parameters of at most one dimension;
             `custom_keys`, from a part of a parameter's name to
             `dict(depth=..., lr_mult=..., decay_mult=...)`, all optional.
             `depth` gives parameters outside of the backbone a depth in it,
@@ -153,7 +153,7 @@ class LayerDecayOptimWrapperConstructor:
         applies = {
             'norm_decay_mult': isinstance(module, NORMS),
             'bias_decay_mult': name.endswith('bias'),
-            'flat_decay_mult': param.ndim == 1,
+            'flat_decay_mult': param.ndim <= 1,
         }
         for rule in DECAY_RULES:
             if applies[rule] and rule in self.paramwise_cfg:

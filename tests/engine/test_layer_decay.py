@@ -139,6 +139,15 @@ def test_weight_decay_rules(rule, exempt):
     assert set(layer.values()) == {0.0, 0.5}
 
 
+def test_a_single_number_is_flat():
+    model = nn.Module()
+    model.backbone = Backbone()
+    model.logit_scale = nn.Parameter(torch.tensor(2.0))  # no dimension
+    assert rates(model, build(model))['logit_scale'][1] == 0.5
+    found = rates(model, build(model, flat_decay_mult=0.0))
+    assert found['logit_scale'] == (0.1, 0.0)
+
+
 def test_custom_keys_set_lr_and_weight_decay_independently():
     model = Classifier(Backbone())
     found = rates(
