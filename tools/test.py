@@ -169,3 +169,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     main()
+    cli.end_processes()

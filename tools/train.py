@@ -140,3 +140,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     main()
+    cli.end_processes()

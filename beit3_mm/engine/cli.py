@@ -3,6 +3,7 @@
 
 import argparse
 import difflib
+import gc
 import inspect
 import logging
 import os
@@ -192,6 +193,20 @@ def build_loop(runner: Runner, stage: str) -> Any:
 def log_file(runner: Runner) -> str:
     """Returns the path of a run's log."""
     return f'{runner.log_dir}/{runner.timestamp}.log'
+
+
+def end_processes() -> None:
+    """Ends the connections of a distributed run; does nothing in others.
+
+    To be called when nothing refers to the runner any more: a thread of gloo
+    that still releases the last gradients while Python shuts down aborts the
+    process (exit code -6). Such threads live as long as the process group,
+    which every DDP model holds, and models lie in cycles of references.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    gc.collect()
+    torch.distributed.destroy_process_group()
 
 
 def _dicts(config: Any) -> Iterator[dict]:

@@ -69,7 +69,9 @@ def test_what_a_model_does_not_use_is_printed(files, capsys):
     state = torch.load(files[1])['state_dict']
     torch.save({'state_dict': state | {'x.y': torch.ones(1)}}, files[1])
     init_model(*files, 'cpu')
-    assert '1 not in the model, unused:\n  x.y' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'unused' in printed
+    assert 'x.y' in printed
 
 
 def test_unpickling_needs_trust(files):

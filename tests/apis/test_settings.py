@@ -6,9 +6,11 @@ import pytest
 import tiny_tasks
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from beit3_mm.apis.images import as_inputs
 from beit3_mm.apis.settings import build_pipeline, dataset_meta, find_file
+from beit3_mm.apis.tasks import FUSION_TASKS, TASKS
 
 
 @pytest.fixture
@@ -104,3 +106,29 @@ def test_files_of_a_config(tmp_path):
         find_file(config, 'answers', 'third', 'second')
     with pytest.raises(ValueError, match='no words in first or third'):
         find_file(config, 'words', 'first', 'third')
+
+
+CONFIGS = sorted(
+    path
+    for folder in ('configs', 'projects')
+    for path in (tiny_tasks.ROOT / folder).rglob('*.py')
+    if not {'_base_', 'pretrain'} & set(path.parts)
+    and (folder == 'configs' or 'configs' in path.parts)
+)
+
+
+def test_recipes_are_found():
+    assert len(CONFIGS) >= 14
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_recipes_serve_for_inference(path):
+    config = Config.fromfile(path)
+    model = config.model
+    kind = MODELS.get(model.type)
+    names = {base.__name__ for base in kind.__mro__}
+    head = model.get('head', {}).get('type', '').split('.')[-1]
+    assert names & set(TASKS) or head in FUSION_TASKS
+    build_pipeline(config, image=True, text=False)
+    if head in FUSION_TASKS or 'DualEncoder' in names:
+        build_pipeline(config, image=True, text=True)

@@ -140,7 +140,7 @@ def test_classes(inferencer, images, kind):
     ask = inferencer(kind)
     (found,) = ask(images[0])
     sample = ask_directly(ask.model, img_path=str(images[0]))
-    scores = sample.pred_scores if kind == 'names' else sample.pred_score
+    scores = sample.pred_score
     order = scores.argsort(descending=True)
     assert found.names == [tiny_tasks.NAMES[i] for i in order]
     close(found.scores, scores[order])

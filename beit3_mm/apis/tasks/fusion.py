@@ -19,14 +19,15 @@ from beit3_mm.apis.tasks.base import (
     require_images,
 )
 from beit3_mm.apis.tasks.classification import likeliest
+from beit3_mm.evaluation.vqa_answers import read_answers
 from beit3_mm.models.heads.nlvr2 import NUM_IMAGES
 
 
 class QuestionAnswering(Task):
     """Answers questions about an image with one of the known answers.
 
-    They are in the `answer_file` of the config's `test_evaluator`, or of its
-    test data set: one a line, in the order of the labels.
+    They are in the `answer_file` (`read_answers`) of the config's
+    `test_evaluator`, or of its test data set.
     """
 
     gives_embeddings = True
@@ -36,7 +37,7 @@ class QuestionAnswering(Task):
         path = find_file(
             model.cfg, 'answer_file', 'test_evaluator', 'test_dataloader'
         )
-        self.answers = path.read_text(encoding='utf-8').splitlines()
+        self.answers = read_answers(path)
         if len(self.answers) != model.head.num_answers:
             raise ValueError(
                 f'{path} has {len(self.answers)} answers, the model '
