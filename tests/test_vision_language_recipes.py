@@ -241,9 +241,7 @@ def test_captions_are_masked_as_the_recipe(name):
             assert 'beit3_mm.MaskText' not in [s.type for s in steps]
 
 
-@pytest.mark.parametrize(
-    'name', [n for n in VISION_LANGUAGE if 'linear' in n]
-)
+@pytest.mark.parametrize('name', [n for n in VISION_LANGUAGE if 'linear' in n])
 def test_training_augments_as_timm(name):  # OC
     (steps,) = steps_of(load(name).train_dataloader)
     by_type = {step.type: step for step in steps}

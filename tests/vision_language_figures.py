@@ -268,7 +268,9 @@ def _figures(recipe):
     return {
         **{f'model.backbone.{key}': x for key, x in model.items()},
         'model.head.embed_dims': width,
-        **{f'optim_wrapper.optimizer.{key}': x for key, x in optimizer.items()},
+        **{
+            f'optim_wrapper.optimizer.{key}': x for key, x in optimizer.items()
+        },
         'optim_wrapper.clip_grad': ABSENT,  # OC
         'optim_wrapper.paramwise_cfg.layer_decay_rate': recipe.layer_decay,
         f'train_cfg.{length}': recipe.length,
