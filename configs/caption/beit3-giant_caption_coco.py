@@ -1,9 +1,10 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 # BEiT-3 giant (the paper's form), captioning on COCO, 392 pixels.
-# Numbers: Table 13 [tables]: lr 8e-6, layer decay 1.0, 16k steps, warm-up 1600,
-# batch 256, weight decay 0.01, drop path 0.3, 0.6 of the text masked, label
-# smoothing 0.1, 3 beams; what it leaves open (augmentation, smallest rate,
-# lengths, dropping the worst ids) is the released recipe's [official code].
+# Numbers: Table 13 [tables]: lr 8e-6, layer decay 1.0, 16k steps, 1600 of
+# warm-up, batch 256, weight decay 0.01, drop path 0.3, 0.6 of the text masked,
+# label smoothing 0.1, 3 beams; what it leaves open (augmentation, smallest
+# rate, lengths, dropping the worst ids) is the released recipe's [official
+# code].
 # Vision-language experts are off (the paper is silent: ImageToText).
 # Expected: BLEU-4 44.1, METEOR 32.4, CIDEr 147.6, SPICE 25.4 [tables], of the
 # paper; not run on COCO by us.

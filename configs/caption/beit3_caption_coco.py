@@ -8,7 +8,8 @@
 # README.md], of the authors; not run on COCO by us.
 # Batch: 256 = 8 devices x 32.
 # Command: bash tools/dist_train.sh configs/caption/beit3_caption_coco.py 8
-# From other weights: --cfg-options load_from=beit3_base_indomain_patch16_224.pth
+# From the indomain weights:
+# --cfg-options load_from=beit3_base_indomain_patch16_224.pth
 _base_ = [
     '../_base_/archs.py',
     '../_base_/models/image_to_text.py',

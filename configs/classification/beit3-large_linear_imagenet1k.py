@@ -11,11 +11,9 @@
 # configs/classification/beit3-large_linear_imagenet1k.py 8
 _base_ = './beit3_linear_imagenet1k.py'
 arch = _base_.archs.large
-weights = 'beit3_large_patch16_224.pth'
+load_from = 'beit3_large_patch16_224.pth'
 model = dict(
-    backbone=dict(
-        **arch, drop_path_rate=0.25, init_cfg=dict(checkpoint=weights)
-    ),
+    backbone=dict(**arch, drop_path_rate=0.25),
     head=dict(embed_dims=arch.embed_dims),
 )
 lr = 2e-4

@@ -18,13 +18,9 @@ _base_ = [
     '../_base_/runtime.py',
 ]
 arch = _base_.archs.base
-weights = 'beit3_base_patch16_224.pth'
+load_from = 'beit3_base_patch16_224.pth'
 model = dict(
-    backbone=dict(
-        **arch,
-        drop_path_rate=0.15,
-        init_cfg=dict(type='Pretrained', checkpoint=weights),
-    ),
+    backbone=dict(**arch, drop_path_rate=0.15),
     head=dict(embed_dims=arch.embed_dims),
 )
 train_dataloader = dict(batch_size=128)

@@ -1,6 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# BEiT-3 giant (the paper's form), dual encoder on Flickr30K retrieval, 420 pixels,
-# after the contrastive stage on pairs (beit3-giant_dual_pairs.py).
+# BEiT-3 giant (the paper's form), dual encoder on Flickr30K retrieval, 420
+# pixels, after the contrastive stage on pairs (beit3-giant_dual_pairs.py).
 # Numbers: Table 14 [tables]: lr 1e-5, layer decay 0.95, 20 epochs, warm-up 5,
 # batch 3k, weight decay 0.05, drop path 0.3; augmentation and smallest rate,
 # which it leaves open, are the released recipe's [official code].

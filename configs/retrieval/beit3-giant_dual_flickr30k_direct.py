@@ -1,6 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# BEiT-3 giant (the paper's form), dual encoder on Flickr30K retrieval, 420 pixels,
-# fine-tuned directly, without the contrastive stage on pairs.
+# BEiT-3 giant (the paper's form), dual encoder on Flickr30K retrieval, 420
+# pixels, fine-tuned directly, without the contrastive stage on pairs.
 # Numbers: Table 14 [tables], as beit3-giant_dual_flickr30k.py.
 # Expected: R@1/5/10 of text retrieval 97.5/99.9/100.0, of image
 # retrieval 89.1/98.6/99.3 (Table 10) [tables], of the paper; not run on

@@ -7,7 +7,8 @@
 # the authors; not run on Flickr30K by us.
 # Batch: 3072 = 8 devices x 384. On N devices:
 # --cfg-options train_dataloader.batch_size=3072/N; memory holds chunk_size.
-# Command: bash tools/dist_train.sh configs/retrieval/beit3-large_dual_flickr30k.py 8
+# Command:
+# bash tools/dist_train.sh configs/retrieval/beit3-large_dual_flickr30k.py 8
 _base_ = './beit3_dual_flickr30k.py'
 arch = dict(_base_.archs.large, img_size=384)
 load_from = 'beit3_large_itc_patch16_224.pth'

@@ -1,5 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# BEiT-3 large (released form and weights), fusion encoder on VQAv2, 480 pixels.
+# BEiT-3 large (released form and weights), fusion encoder on VQAv2, 480
+# pixels.
 # Numbers: the authors' large recipe [official code: get_started/
 # get_started_for_vqav2.md]: lr 2e-5, drop path 0.15, the rest as base.
 # Expected: 81.85 on test-dev, 82.53 from the indomain weights [official code:

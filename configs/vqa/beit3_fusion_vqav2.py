@@ -8,7 +8,8 @@
 # README.md], of the authors; not run on VQAv2 by us.
 # Batch: 128 = 8 devices x 16.
 # Command: bash tools/dist_train.sh configs/vqa/beit3_fusion_vqav2.py 8
-# From other weights: --cfg-options load_from=beit3_base_indomain_patch16_224.pth
+# From the indomain weights:
+# --cfg-options load_from=beit3_base_indomain_patch16_224.pth
 _base_ = [
     '../_base_/archs.py',
     '../_base_/models/fusion_encoder_vqa.py',

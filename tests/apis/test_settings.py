@@ -114,11 +114,13 @@ CONFIGS = sorted(
     for path in (tiny_tasks.ROOT / folder).rglob('*.py')
     if not {'_base_', 'pretrain'} & set(path.parts)
     and (folder == 'configs' or 'configs' in path.parts)
+    # ImageNet-21K has no images for a test; see configs/classification.
+    and path.stem != 'beit3-giant_names_imagenet21k'
 )
 
 
 def test_recipes_are_found():
-    assert len(CONFIGS) >= 14
+    assert len(CONFIGS) >= 40
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
