@@ -12,13 +12,14 @@ _base_ = [
 arch = dict(
     _base_.archs.tiny, img_size=_base_.shapes_size, **_base_.shapes_form
 )
+load_from = None
 num_classes = 12
 model = dict(
     data_preprocessor=dict(
         num_classes=num_classes,
         batch_augments=None,  # colours are classes; mixed ones are none
     ),
-    backbone=dict(**arch, drop_path_rate=0.0, init_cfg=None),
+    backbone=dict(**arch, drop_path_rate=0.0),
     head=dict(embed_dims=arch['embed_dims'], num_classes=num_classes),
 )
 images = dict(
@@ -34,7 +35,7 @@ images = dict(
 pack = dict(type='mmpretrain.PackInputs')
 train_pipeline = [
     *_base_.shapes_images,
-    # Objects have no up and no left: three steps make eight views.
+    # Objects have no up and no left.
     dict(type='mmcv.RandomFlip', prob=0.5),
     dict(type='mmcv.RandomFlip', prob=0.5, direction='vertical'),
     pack,
