@@ -59,6 +59,8 @@ setup(
     ],
     extras_require={
         'hosts': HOSTS,
+        # METEOR and SPICE of captions; both need Java as well.
+        'caption': ['pycocoevalcap'],
         'test': ['pytest', 'ruff', 'setuptools', 'wheel'],
     },
     zip_safe=False,
