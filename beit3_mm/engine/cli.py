@@ -210,19 +210,19 @@ def end_processes() -> None:
     torch.distributed.destroy_process_group()
 
 
-def _dicts(config: Any) -> Iterator[dict]:
+def dicts(config: Any) -> Iterator[dict]:
     """Yields each dict in a config, at any depth."""
     if isinstance(config, dict):
         yield config
         config = list(config.values())
     if isinstance(config, list | tuple):
         for value in config:
-            yield from _dicts(value)
+            yield from dicts(value)
 
 
 def _annotation_files(config: Any) -> Iterator[str]:
     """Yields the annotation files that are named anywhere in a config."""
-    for part in _dicts(config):
+    for part in dicts(config):
         if isinstance(part.get('ann_file'), str):
             root = part.get('data_root') or ''
             yield os.path.join(root, part['ann_file'])
@@ -232,7 +232,7 @@ def _hosts(cfg: Config) -> list[str]:
     """Returns the hosts whose types a config names."""
     scopes = {
         str(part.get(key)).split('.')[0]
-        for part in _dicts(cfg.to_dict())
+        for part in dicts(cfg.to_dict())
         for key in ('type', '_scope_')
     }
     return sorted(scopes & {'mmcv', 'mmdet', 'mmseg', 'mmpretrain'})
