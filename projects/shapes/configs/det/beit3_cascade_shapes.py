@@ -78,8 +78,8 @@ tta_pipeline[1]['transforms'][0] = [
     for side in (224, 256, 320)
 ]
 
-palette = [  # for pictures: every class in its own colour
-    [round(part * shade) for part in colour]
+palette = [  # every class in its own colour; mmdet draws tuples alone
+    tuple(round(part * shade) for part in colour)
     for shade in (1.0, 0.75, 0.5)
     for colour in ([255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0])
 ]
