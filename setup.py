@@ -52,6 +52,7 @@ setup(
         'numpy',
         'pillow',
         'pycocotools',
+        'safetensors',
         'sentencepiece',
         'tensorboard',
         'torch>=2.4',
@@ -59,6 +60,8 @@ setup(
     ],
     extras_require={
         'hosts': HOSTS,
+        # METEOR and SPICE of captions; both need Java as well.
+        'caption': ['pycocoevalcap'],
         'test': ['pytest', 'ruff', 'setuptools', 'wheel'],
     },
     zip_safe=False,

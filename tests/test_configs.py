@@ -16,7 +16,11 @@ RECIPES = sorted(
     for path in (ROOT / 'configs').rglob('*.py')
     if '_base_' not in path.parts
 )
-DEMOS = sorted((ROOT / 'projects').glob('*/configs/**/*.py'))
+DEMOS = sorted(
+    path
+    for path in (ROOT / 'projects').glob('*/configs/**/*.py')
+    if '_base_' not in path.parts
+)
 SCOPES = {'beit3_mm', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain'}
 # Types that hosts look up without a registry, or that mmengine registers from
 # torch under plain names.

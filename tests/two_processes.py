@@ -5,6 +5,8 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from beit3_mm.engine.cli import end_processes
+
 
 def run_in_two_processes(function, folder, *args):
     """Returns what `function(*args)` returns in both, tensors and values."""
@@ -18,4 +20,4 @@ def _work(rank, folder, function, args):
         'gloo', f'file://{folder}/store', rank=rank, world_size=2
     )
     torch.save(function(*args), f'{folder}/{rank}.pth')
-    dist.destroy_process_group()
+    end_processes()

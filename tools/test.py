@@ -23,6 +23,9 @@ from beit3_mm.engine.loading import use_safe_loading
 RESULTS = {
     'CocoMetric': ('outfile_prefix', 'results.json'),
     'IoUMetric': ('output_dir', 'results'),
+    'VQAScore': ('outfile_prefix', 'results.json'),
+    'NLVR2Accuracy': ('outfile_prefix', 'results.json'),
+    'CaptionMetric': ('outfile_prefix', 'results.json'),
 }
 
 
@@ -40,9 +43,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='PATH',
-        help="write the predictions: FILE.json, in COCO's result format, to "
-        'FILE.bbox.json and, of masks, FILE.segm.json; of a segmentation, to '
-        'a folder of images of class numbers',
+        help="write the predictions: FILE.json, in the test server's format, "
+        'to FILE.bbox.json and, of masks, FILE.segm.json, FILE.vqa.json, '
+        'FILE.caption.json, or FILE.nlvr2.csv and FILE.nlvr2.json; of a '
+        'segmentation, to a folder of images of class numbers',
     )
     parser.add_argument(
         '--format-only',
@@ -79,8 +83,9 @@ def write_results(cfg: Config, out: str | None, format_only: bool) -> None:
         wanted = f'end in {suffix}' if suffix else 'be a folder'
         raise ValueError(f'--out {out} must {wanted}')
     metrics[0][option] = str(path.with_suffix(''))
-    metrics[0].format_only = format_only
-    if format_only:  # a test server's images have no masks
+    if format_only:
+        metrics[0].format_only = True
+        # a test server's images have no masks
         prefix = inner_dataset(cfg).get('data_prefix') or {}
         prefix.pop('seg_map_path', None)
 
@@ -134,7 +139,7 @@ def build_runner(args: argparse.Namespace) -> Runner:
             raise ValueError(f'{args.config} has no {key}')
     cli.check_checkpoint(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    cli.add_checkpoint_hook(cfg, strict=True)
+    cli.add_checkpoint_hooks(cfg, strict=True)
     if args.out or args.format_only:
         write_results(cfg, args.out, args.format_only)
     if args.show_dir:
@@ -159,7 +164,7 @@ def main() -> None:
         for metric in runner.test_evaluator.metrics:
             prefix = getattr(metric, 'outfile_prefix', None)
             if prefix:
-                files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.json')
+                files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.*')
                 print(f'predictions: {", ".join(sorted(map(str, files)))}')
             if getattr(metric, 'output_dir', None):
                 print(f'predictions: {metric.output_dir}')
@@ -169,3 +174,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     main()
+    cli.end_processes()

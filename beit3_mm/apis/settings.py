@@ -33,7 +33,7 @@ def build_pipeline(cfg: Config, image: bool, text: bool) -> Compose:
     if not steps:
         raise ValueError(
             'the config has no test_dataloader.dataset.pipeline, which says '
-            'what a model is shown'
+            'what a model is shown: use the config of what is tested'
         )
     *steps, pack = (step.to_dict() for step in steps)
     if image and not _loads_images(steps):

@@ -139,6 +139,7 @@ class VisualGenomeQADataset(VisionLanguageDataset):
                 for question in questions
             },
             self.num_held_out,
+            self.held_out_file,
         )
         return {i for i, x in images.items() if x['coco_id'] in coco_ids}
 

@@ -111,7 +111,9 @@ class VQAv2Dataset(VisionLanguageDataset):
         chosen = list(samples.values())
         if self.split is not None:
             held_out = draw_held_out(
-                {sample['image_id'] for sample in chosen}, self.num_held_out
+                {sample['image_id'] for sample in chosen},
+                self.num_held_out,
+                self.question_file,
             )
             wanted = self.split == 'held_out'
             chosen = [
@@ -224,12 +226,15 @@ def soft_targets(given: list[str], labels: dict[str, int]) -> dict[str, list]:
     )
 
 
-def draw_held_out(image_ids: Collection[Any], number: int) -> set[Any]:
+def draw_held_out(
+    image_ids: Collection[Any], number: int, source: str
+) -> set[Any]:
     """Draws the images that are held out, the same ones in every run.
 
     Args:
         image_ids: Ids of all images, in any order.
         number: How many are drawn.
+        source: The file that they are of, for the error.
 
     Raises:
         ValueError: If none or all would be held out.
@@ -237,7 +242,7 @@ def draw_held_out(image_ids: Collection[Any], number: int) -> set[Any]:
     if not 0 < number < len(image_ids):
         raise ValueError(
             f'num_held_out={number} must be at least 1 and less than the '
-            f'{len(image_ids)} images there are'
+            f'{len(image_ids)} images of {source}'
         )
     # A hash, as generators of random numbers may change with their library
     ordered = sorted(image_ids, key=lambda image_id: _digest(str(image_id)))

@@ -3,6 +3,7 @@
 
 import argparse
 import difflib
+import gc
 import inspect
 import logging
 import os
@@ -158,11 +159,12 @@ def check_checkpoint(path: str | None) -> None:
         raise FileNotFoundError(f'there is no checkpoint file {path}')
 
 
-def add_checkpoint_hook(cfg: Config, strict: bool) -> None:
-    """Sees to it that a config of whatever origin has our checkpoint hook."""
+def add_checkpoint_hooks(cfg: Config, strict: bool) -> None:
+    """Sees to it that a config of whatever origin has our checkpoint hooks."""
     hooks = cfg.setdefault('default_hooks', {})
-    hooks['safe_checkpoint'] = {
-        'type': 'beit3_mm.SafeCheckpointHook',
+    hooks['safe_checkpoint'] = {'type': 'beit3_mm.SafeCheckpointHook'}
+    hooks['load_checkpoint'] = {
+        'type': 'beit3_mm.LoadCheckpointHook',
         'strict': strict,
     }
 
@@ -194,19 +196,33 @@ def log_file(runner: Runner) -> str:
     return f'{runner.log_dir}/{runner.timestamp}.log'
 
 
-def _dicts(config: Any) -> Iterator[dict]:
+def end_processes() -> None:
+    """Ends the connections of a distributed run; does nothing in others.
+
+    To be called when nothing refers to the runner any more: a thread of gloo
+    that still releases the last gradients while Python shuts down aborts the
+    process (exit code -6). Such threads live as long as the process group,
+    which every DDP model holds, and models lie in cycles of references.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    gc.collect()
+    torch.distributed.destroy_process_group()
+
+
+def dicts(config: Any) -> Iterator[dict]:
     """Yields each dict in a config, at any depth."""
     if isinstance(config, dict):
         yield config
         config = list(config.values())
     if isinstance(config, list | tuple):
         for value in config:
-            yield from _dicts(value)
+            yield from dicts(value)
 
 
 def _annotation_files(config: Any) -> Iterator[str]:
     """Yields the annotation files that are named anywhere in a config."""
-    for part in _dicts(config):
+    for part in dicts(config):
         if isinstance(part.get('ann_file'), str):
             root = part.get('data_root') or ''
             yield os.path.join(root, part['ann_file'])
@@ -216,7 +232,7 @@ def _hosts(cfg: Config) -> list[str]:
     """Returns the hosts whose types a config names."""
     scopes = {
         str(part.get(key)).split('.')[0]
-        for part in _dicts(cfg.to_dict())
+        for part in dicts(cfg.to_dict())
         for key in ('type', '_scope_')
     }
     return sorted(scopes & {'mmcv', 'mmdet', 'mmseg', 'mmpretrain'})

@@ -87,6 +87,16 @@ def test_several_questions_and_several_images(inferencer, images):
         assert [x.text for x in found] == (questions * number)[:number]
 
 
+def test_unusual_texts(inferencer, images, assert_equal):
+    ask = inferencer('vqa')
+    texts = ['', '  ', 'red ' * 500, 'red ' * 600, '\u6f22', '\u5b57']
+    found = [x.scores for x in ask(images[0], texts, batch_size=4)]
+    # Without words; cut to the same 32 ids; one unknown character
+    for i in (0, 2, 4):
+        assert_equal(found[i], found[i + 1])
+    assert found[0] != found[2] != found[4] != found[0]
+
+
 def test_judgements(inferencer, images):
     ask = inferencer('nlvr2')
     first, second = ask(images, ['above', 'red circle'])

@@ -1,8 +1,13 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Lines as unilm/beit3, datasets.py writes them."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 from dataset_reading import infos
+from mmengine.config import Config
 
 from beit3_mm.datasets import IndexFileDataset
 
@@ -112,3 +117,18 @@ def test_lines_that_cannot_be_used_are_named(build, change, message):
 def test_a_label_that_is_no_number(build):
     with pytest.raises(ValueError, match=r"'label' must be int, not 'True'"):
         build(NLVR2 | dict(label='True'))
+
+
+def test_the_config_of_the_page_is_one(tmp_path):
+    page = Path(__file__).parents[2] / 'docs/data/index_files.md'
+    blocks = re.findall(r'(?:^    .*\n)+', page.read_text(), re.MULTILINE)
+    (block,) = [block for block in blocks if '_base_' in block]
+    (tmp_path / 'config.py').write_text(textwrap.dedent(block))
+    config = Config.fromfile(tmp_path / 'config.py')
+    train = config.train_dataloader.dataset.dataset
+    test = config.test_dataloader.dataset
+    for dataset in (train, test):
+        assert dataset.pop('type') == 'beit3_mm.IndexFileDataset'
+        with pytest.raises(FileNotFoundError, match=r'coco_retrieval\.t'):
+            IndexFileDataset(**dataset)
+    assert test.group_texts and test.pipeline == config.test_pipeline

@@ -67,7 +67,7 @@ def test_held_out_images_of_coco_stay_unseen(build, tmp_path, write_json):
     name = write_json(
         'val.json', dict(questions=[dict(image_id=i) for i in ids])
     )
-    held_out = draw_held_out(set(ids), 3)
+    held_out = draw_held_out(set(ids), 3, 'file')
     images = [
         dict(image_id=i, url=URL.format('VG_100K', i), coco_id=i) for i in ids
     ]

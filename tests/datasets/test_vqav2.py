@@ -127,7 +127,7 @@ def test_held_out_images(build, tmp_path):
         questions[::-1], annotations, split='held_out', num_held_out=5
     )
     assert {x['image_id'] for x in infos(backwards)} == images[0]
-    some = draw_held_out(images[0] | images[1], 4)
+    some = draw_held_out(images[0] | images[1], 4, 'file')
     assert some < images[0]
 
 
@@ -230,7 +230,9 @@ def test_arguments_are_checked(build):
         build([], split='val')
     with pytest.raises(ValueError, match='training needs ann_file and answer'):
         build([question(70)])
-    with pytest.raises(ValueError, match=r'num_held_out=1 must .* 1 images'):
+    with pytest.raises(
+        ValueError, match=r'=1 must .* 1 images of .*ions\.json'
+    ):
         build([question(70)], test_mode=True, split='train', num_held_out=1)
     for name in ('{id}.jpg', '{image_id:012d}.jpg', '{}.jpg'):
         with pytest.raises(ValueError, match=r"cannot name image 'a' \(.*\[0"):

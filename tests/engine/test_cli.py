@@ -1,9 +1,17 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+from pathlib import Path
+
 import pytest
+import torch
+import torch.distributed as dist
 from mmengine.config import Config
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from beit3_mm.engine import cli
+
+THREADS = Path('/proc/self/task')
 
 
 class Broken:
@@ -55,3 +63,24 @@ def test_only_gloo_runs_without_gpus(monkeypatch):
     cfg.env_cfg.dist_cfg.backend = 'nccl'
     with pytest.raises(ValueError, match=r'nccl.*dist_cfg\.backend=gloo'):
         cli._init_cpu_processes(cfg)
+
+
+def gloo_threads():
+    names = [file.read_text() for file in THREADS.glob('*/comm')]
+    return [name for name in names if 'gloo' in name]
+
+
+@pytest.mark.skipif(not THREADS.exists(), reason='names threads as Linux does')
+def test_gloos_threads_end_with_the_processes(tmp_path):
+    cli.end_processes()  # where there are none
+    dist.init_process_group(
+        'gloo', f'file://{tmp_path}/store', rank=0, world_size=1
+    )
+    model = DistributedDataParallel(nn.Linear(1, 1))
+    model.in_a_cycle = {'model': model}
+    model(torch.ones(1, 1)).backward()
+    assert gloo_threads()
+    del model
+    cli.end_processes()
+    assert not dist.is_initialized()
+    assert not gloo_threads()

@@ -187,24 +187,26 @@ def test_another_batch_size_is_warned_of(
 def test_two_processes_train_resume_and_test(write_config, tmp_path):
     config, work_dir = write_config(), tmp_path / 'w'
     gloo = '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    env = {
-        **os.environ,
-        'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-        'PORT': str(port),
-        'OMP_NUM_THREADS': '1',
-    }
 
     def run(script, *args):
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            port = free.getsockname()[1]
         done = subprocess.run(
             ['bash', TOOLS / f'{script}.sh', *map(str, args), *gloo],
             capture_output=True,
             text=True,
-            env=env,
+            env={
+                **os.environ,
+                'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+                'PORT': str(port),
+                'OMP_NUM_THREADS': '1',
+                'PYTHONFAULTHANDLER': '1',
+            },
         )
-        assert done.returncode == 0, done.stderr[-2000:]
+        # pytest shows it if the test fails: what each process has said.
+        print(done.stdout, done.stderr, sep='\n')
+        assert done.returncode == 0
         return done
 
     train = ('dist_train', config, 2, '--work-dir', work_dir, '--resume')

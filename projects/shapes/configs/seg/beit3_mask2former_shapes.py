@@ -5,10 +5,7 @@
 # cores; everything else is the base ADE20K segmentor's.
 # Expected: mIoU 26.5 on held-out scenes, from a run of this file; it needs
 # more than its 700 steps.
-# Command:
-# python projects/shapes/generate.py --formats ade20k \
-#   --out work_dirs/shapes/ade
-# python tools/train.py projects/shapes/configs/seg/beit3_mask2former_shapes.py
+# Command: python projects/shapes/demo.py seg
 _base_ = '../../../../configs/seg/beit3_mask2former_ade20k.py'
 classes = ['background'] + [
     f'{colour} {shape}'
@@ -84,7 +81,7 @@ palette = [[128, 128, 128]] + [
 ]
 data = dict(
     type='mmseg.BaseSegDataset',  # ADE20K's folders, other classes
-    data_root='work_dirs/shapes/ade/ade20k/',
+    data_root='work_dirs/shapes/data/ade20k/',
     metainfo=dict(classes=classes, palette=palette),
 )
 train_dataloader = dict(
