@@ -147,7 +147,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_names_of_test_files_do_not_repeat():
-    """pytest imports them by their name alone."""
+    """Pytest imports them by their name alone."""
     names = Counter(path.name for path in ROOT.glob('tests/**/test_*.py'))
     assert len(names) > 50
     assert [name for name, count in names.items() if count > 1] == []
