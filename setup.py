@@ -52,6 +52,7 @@ setup(
         'numpy',
         'pillow',
         'pycocotools',
+        'safetensors',
         'sentencepiece',
         'tensorboard',
         'torch>=2.4',

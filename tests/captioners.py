@@ -3,7 +3,7 @@
 
 import torch
 
-from beit3_mm.checkpoint import convert_official
+from beit3_mm.engine.loading import load_weights
 from beit3_mm.models.heads import CaptionHead
 from beit3_mm.models.multimodal import ImageToText
 
@@ -50,11 +50,7 @@ def official(config, tensors, search=None):
         for name, value in tensors.items()
         if name.startswith('weights/')
     }
-    encoder, _ = convert_official(weights)
-    model.backbone.load_state_dict(encoder)
-    model.head.lm.load_state_dict(
-        {leaf: weights[f'mlm_head.{leaf}'] for leaf in ('weight', 'bias')}
-    )
+    assert load_weights(model, weights, 'golden').complete
     inputs = dict(
         image=tensors['image'],
         text_ids=tensors['masked_text_ids'],

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
 from vision_language_figures import VISION_LANGUAGE
 
-from beit3_mm.checkpoint import from_official
+from beit3_mm.checkpoint import OFFICIAL
 from beit3_mm.engine import LayerDecayOptimWrapperConstructor
 
 ROOT = Path(__file__).parents[1]
@@ -153,16 +153,6 @@ def test_a_text_table_decays_and_a_logit_scale_does_not(size):
     assert scales['head.logit_scale'][1] == (1.0, 0.0)
 
 
-def official_vqa_name(name):
-    """Returns our name of a parameter of the official VQA model."""
-    ours = from_official(name)
-    if ours is not None:
-        return f'backbone.{ours}'
-    if name.startswith('pooler.'):
-        return f'head.{name}'
-    return f'head.classifier.{name.removeprefix("head.")}'
-
-
 def test_the_vqa_recipe_agrees_with_the_official_optimizer():
     golden = json.loads(gzip.decompress(GOLDEN.read_bytes()))
     name = 'vqa/beit3_fusion_vqav2.py'
@@ -172,7 +162,7 @@ def test_the_vqa_recipe_agrees_with_the_official_optimizer():
     )
     checked = set()
     for official, expected in golden.items():
-        ours = official_vqa_name(official)
+        ours = OFFICIAL.to_ours(official)
         if ours == 'backbone.vision_embedding.mask_token':
             continue  # frozen: it has no part in VQA
         scale = scales[ours][1]

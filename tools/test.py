@@ -139,7 +139,7 @@ def build_runner(args: argparse.Namespace) -> Runner:
             raise ValueError(f'{args.config} has no {key}')
     cli.check_checkpoint(args.checkpoint)
     cfg.load_from, cfg.resume = args.checkpoint, False
-    cli.add_checkpoint_hook(cfg, strict=True)
+    cli.add_checkpoint_hooks(cfg, strict=True)
     if args.out or args.format_only:
         write_results(cfg, args.out, args.format_only)
     if args.show_dir:

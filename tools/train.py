@@ -79,7 +79,7 @@ def build_runner(args: argparse.Namespace) -> Runner:
     if checkpoint:  # else `load_from` of the config stays
         cfg.load_from, cfg.resume = checkpoint, True
     cli.check_checkpoint(cfg.get('load_from'))
-    cli.add_checkpoint_hook(cfg, strict=cfg.get('resume', False))
+    cli.add_checkpoint_hooks(cfg, strict=cfg.get('resume', False))
     runner = Runner.from_cfg(cfg)
     if args.resume and not checkpoint:
         runner.logger.warning(

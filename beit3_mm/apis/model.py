@@ -28,8 +28,8 @@ def init_model(
 
     Args:
         config: A config file, or what was read from one.
-        checkpoint: The weights; None leaves those that the model was built
-            with, which are random.
+        checkpoint: The weights, ours or official ones; None leaves those that
+            the model was built with, which are random.
         device: Where it runs; by default a GPU where there is one.
         cfg_options: Changes of the config, by dotted keys.
         trust_checkpoint: Reads checkpoints that hold Python objects, which
@@ -67,12 +67,12 @@ def init_model(
 
 
 def _load(model: nn.Module, content: dict, source: str) -> None:
-    report = load_weights(model, content.get('state_dict', content), source)
+    report = load_weights(model, content, source)
     if not report.complete:
         raise CheckpointError(
             f'{source} is not a checkpoint of this model: {report}'
         )
-    if report.unexpected:
+    if report.unexpected or report.resized:
         print_log(str(report))
 
 

@@ -23,6 +23,7 @@ def install() -> None:
     """
     provide_missing('mmcv._ext', Path(__file__).with_name('mmcv_ext.py'))
     after_import('mmengine.config.utils', fixes.add_config_packages)
+    after_import('mmengine.model.weight_init', fixes.load_pretrained_encoders)
     after_import(
         'mmcv.ops.multi_scale_deform_attn', fixes.replace_deformable_attention
     )

@@ -2,6 +2,7 @@
 """What is changed in modules of the hosts, one function each."""
 
 from types import ModuleType
+from typing import Any
 
 
 def add_config_packages(module: ModuleType) -> None:
@@ -21,6 +22,36 @@ def add_config_packages(module: ModuleType) -> None:
     # The fork's distribution is not called mmsegmentation; its module is
     # called mmseg, as the original's is.
     module.MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def load_pretrained_encoders(module: ModuleType) -> None:
+    """Makes `init_cfg=dict(type='Pretrained', ...)` understand BEiT-3 files.
+
+    In a model of ours or of a host's that holds BEiT-3's encoder, official
+    files and those of other tasks load, with a report, and a file without an
+    encoder is an error; mmengine's way would silently load nothing. All
+    other models load as before.
+
+    Args:
+        module: `mmengine.model.weight_init`.
+    """
+    from beit3_mm.layers.embeddings import VisionEmbedding
+
+    initializer = module.PretrainedInit
+    load = initializer.__call__
+    if load.__module__ == __name__:  # done already
+        return
+
+    def load_or_report(self: Any, model: Any) -> None:
+        if not any(isinstance(x, VisionEmbedding) for x in model.modules()):
+            return load(self, model)
+        from beit3_mm.engine.pretrained import load_pretrained
+
+        load_pretrained(model, self.checkpoint, self.prefix)
+        if hasattr(model, '_params_init_info'):  # mmengine's own account
+            module.update_init_info(model, self._get_init_info())
+
+    initializer.__call__ = load_or_report
 
 
 def disable_multimodal(module: ModuleType) -> None:

@@ -1,12 +1,14 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 from beit3_mm.engine.amp_optim_wrapper import AmpOptimWrapper
 from beit3_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
+from beit3_mm.engine.load_checkpoint import LoadCheckpointHook
 from beit3_mm.engine.safe_checkpoint import SafeCheckpointHook
 from beit3_mm.engine.sample_order import SampleOrderHook
 
 __all__ = [
     'AmpOptimWrapper',
     'LayerDecayOptimWrapperConstructor',
+    'LoadCheckpointHook',
     'SafeCheckpointHook',
     'SampleOrderHook',
 ]

@@ -159,11 +159,12 @@ def check_checkpoint(path: str | None) -> None:
         raise FileNotFoundError(f'there is no checkpoint file {path}')
 
 
-def add_checkpoint_hook(cfg: Config, strict: bool) -> None:
-    """Sees to it that a config of whatever origin has our checkpoint hook."""
+def add_checkpoint_hooks(cfg: Config, strict: bool) -> None:
+    """Sees to it that a config of whatever origin has our checkpoint hooks."""
     hooks = cfg.setdefault('default_hooks', {})
-    hooks['safe_checkpoint'] = {
-        'type': 'beit3_mm.SafeCheckpointHook',
+    hooks['safe_checkpoint'] = {'type': 'beit3_mm.SafeCheckpointHook'}
+    hooks['load_checkpoint'] = {
+        'type': 'beit3_mm.LoadCheckpointHook',
         'strict': strict,
     }
 

@@ -1,65 +1,38 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-"""Reading checkpoints without unpickling, and reports of what was loaded."""
+"""Reading checkpoints without unpickling, and loading models from them."""
 
 import os
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import safetensors.torch
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from beit3_mm.checkpoint import (
+    CheckpointError,
+    check_encoder,
+    encoder_prefixes,
+    match_names,
+    model_weights,
+    some,
+)
+from beit3_mm.engine.load_report import LoadReport
+
+__all__ = [
+    'CheckpointError',
+    'load_file',
+    'load_weights',
+    'save_file',
+    'use_safe_loading',
+]
+SAFETENSORS = '.safetensors'
 _trust_files = False  # set by `use_safe_loading`
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not fit; the message says why."""
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of the names in a model and in a checkpoint.
-
-    Attributes:
-        source: Where the weights came from.
-        loaded: Names in both, of the same shape.
-        missing: Names of the model that the checkpoint does not have.
-        mismatched: Names in both whose shapes differ, with the checkpoint's
-            and the model's shape; the model keeps its own values.
-        unexpected: Names of the checkpoint that the model does not have.
-    """
-
-    source: str
-    loaded: Sequence[str]
-    missing: Sequence[str]
-    mismatched: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
-    unexpected: Sequence[str]
-
-    @property
-    def complete(self) -> bool:
-        """Whether every weight of the model was loaded."""
-        return not self.missing and not self.mismatched
-
-    def __str__(self) -> str:
-        """Lists all names that did not load."""
-        lines = [f'{len(self.loaded)} weights loaded from {self.source}']
-        if self.missing:
-            lines.append(f'{len(self.missing)} not in the checkpoint, kept:')
-            lines += [f'  {name}' for name in self.missing]
-        if self.mismatched:
-            lines.append(f'{len(self.mismatched)} of another shape, kept:')
-            lines += [
-                f'  {name}: {theirs} in the checkpoint, {ours} in the model'
-                for name, (theirs, ours) in self.mismatched.items()
-            ]
-        if self.unexpected:
-            lines.append(f'{len(self.unexpected)} not in the model, unused:')
-            lines += [f'  {name}' for name in self.unexpected]
-        return '\n'.join(lines)
 
 
 def load_file(
@@ -70,7 +43,7 @@ def load_file(
     """Reads a checkpoint of tensors and plain values from a local file.
 
     Args:
-        path: The file.
+        path: The file; of safetensors if its name ends so.
         trust: Whether Python objects may be unpickled, which can run any
             code. By default what `use_safe_loading` was told, else False.
         map_location: Where the tensors go, as in `torch.load`.
@@ -84,13 +57,16 @@ def load_file(
             f'{path} is an address: download it and name the file'
         )
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise CheckpointError(
+            f'{path} is a folder. A .pth file is a zip file inside: if this '
+            'is one that was unpacked after a download, get it again'
+        )
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
     trust = _trust_files if trust is None else trust
     try:
-        checkpoint = torch.load(
-            path, map_location=map_location, weights_only=not trust
-        )
+        checkpoint = _read(path, trust, map_location)
     except UnpicklingError as error:
         objects = re.findall(r'GLOBAL (\S+) was not', str(error))
         raise CheckpointError(
@@ -111,6 +87,40 @@ def load_file(
             f'{path} holds a {type(checkpoint).__name__}, no dict of weights'
         )
     return checkpoint
+
+
+def _read(path: Path, trust: bool, map_location: Any) -> Any:
+    if path.suffix != SAFETENSORS:
+        return torch.load(
+            path, map_location=map_location, weights_only=not trust
+        )
+    weights = safetensors.torch.load_file(path)
+    if isinstance(map_location, str | torch.device):
+        weights = {k: v.to(map_location) for k, v in weights.items()}
+    return weights
+
+
+def save_file(
+    path: str | os.PathLike, weights: Mapping[str, Tensor], wrapping: str
+) -> None:
+    """Writes weights, whole or not at all.
+
+    Args:
+        path: The file; `.safetensors` holds the weights alone, any other a
+            dict of torch's.
+        weights: The weights.
+        wrapping: Their key in that dict.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.tmp')
+    if path.suffix == SAFETENSORS:
+        # Each tensor must have memory of its own.
+        weights = {k: v.clone().contiguous() for k, v in weights.items()}
+        safetensors.torch.save_file(weights, unfinished, {'format': 'pt'})
+    else:
+        torch.save({wrapping: dict(weights)}, unfinished)
+    unfinished.replace(path)
 
 
 def use_safe_loading(trust: bool = False) -> None:
@@ -136,27 +146,33 @@ def use_safe_loading(trust: bool = False) -> None:
 
 
 def load_weights(
-    model: nn.Module, state_dict: Mapping[str, Tensor], source: str
+    model: nn.Module, checkpoint: Mapping[str, Any], source: str
 ) -> LoadReport:
     """Loads all weights whose names and shapes fit.
 
+    Official BEiT-3 weights, and those of another task or of a part of a
+    model, reach the model's encoder wherever it is; vision positions and
+    patch kernels are resized.
+
     Args:
         model: The model; it may be a part of the one that was saved.
-        state_dict: Weights by name, with or without DDP's `module.`.
+        checkpoint: Weights by name, with or without DDP's `module.`, or what
+            holds them (`model_weights`).
         source: Where they come from, for the report.
 
     Returns:
         The report; printing it lists each name that did not load.
 
     Raises:
-        CheckpointError: If nothing at all fits.
+        CheckpointError: If nothing fits, or if the model's encoder is of
+            another size or form.
     """
-    prefix = 'module.'
-    if all(name.startswith(prefix) for name in state_dict):
-        state_dict = {
-            name.removeprefix(prefix): value
-            for name, value in state_dict.items()
-        }
+    own, state_dict = model.state_dict(), model_weights(checkpoint)
+    names = _names(state_dict, own)  # in the model: in the file
+    weights = OrderedDict((k, state_dict[v]) for k, v in names.items())
+    if hasattr(state_dict, '_metadata'):  # the versions of its modules
+        weights._metadata = state_dict._metadata
+    check_encoder(weights, own, source)
     mismatched = {}
     # These hooks run behind the model's own, which may resize a weight.
     handles = [
@@ -166,29 +182,56 @@ def load_weights(
         for module in model.modules()
     ]
     try:
-        missing, unexpected = model.load_state_dict(state_dict, strict=False)
+        missing, unexpected = model.load_state_dict(weights, strict=False)
     finally:
         for handle in handles:
             handle.remove()
     # Batch norm's counters are absent from many files; torch makes them up.
-    names = [n for n in model.state_dict() if 'num_batches_tracked' not in n]
-    absent = set(missing)
+    counted = [name for name in own if 'num_batches_tracked' not in name]
+    loaded = [name for name in counted if name not in set(missing)]
     report = LoadReport(
         source=source,
-        loaded=[name for name in names if name not in absent],
+        loaded=loaded,
         missing=[
-            name for name in names if name in absent and name not in mismatched
+            name
+            for name in counted
+            if name in set(missing) and name not in mismatched
         ],
         mismatched=mismatched,
-        unexpected=unexpected,
+        unexpected=[names[name] for name in unexpected],
+        resized=_resized(loaded, weights, own),
     )
-    if not report.loaded:
+    # Biases and norms of another model may fit an encoder's by chance.
+    least = 2 if encoder_prefixes(own) else 0
+    if not any(own[name].ndim >= least for name in loaded):
         raise CheckpointError(
             f'nothing in {source} fits {type(model).__name__}. The '
-            f'checkpoint has {_some(state_dict)}; the model has '
-            f'{_some(model.state_dict())}'
+            f'checkpoint has {some(state_dict)}; the model has {some(own)}'
         )
     return report
+
+
+def _names(
+    state_dict: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> dict[str, str]:
+    """Returns names in a model by those in a file."""
+    prefix = 'module.'
+    if not all(name.startswith(prefix) for name in state_dict):
+        prefix = ''
+    inner = {name.removeprefix(prefix): name for name in state_dict}
+    matched = match_names(inner, own)
+    return {new: inner[old] for old, new in matched.items()}
+
+
+def _resized(
+    loaded: list[str], weights: Mapping[str, Tensor], own: Mapping[str, Tensor]
+) -> dict[str, tuple]:
+    shapes = {
+        name: (tuple(weights[name].shape), tuple(own[name].shape))
+        for name in loaded
+        if name in weights
+    }
+    return {k: pair for k, pair in shapes.items() if pair[0] != pair[1]}
 
 
 def _set_aside(mismatched: dict) -> Any:
@@ -206,14 +249,3 @@ def _set_aside(mismatched: dict) -> Any:
             del state_dict[prefix + name]
 
     return hook
-
-
-def _some(state_dict: Mapping[str, Tensor]) -> str:
-    """Describes the first weights by name and shape."""
-    some = [
-        f'{name} {tuple(value.shape)}'
-        if isinstance(value, Tensor)
-        else f'{name} ({type(value).__name__})'
-        for name, value in list(state_dict.items())[:3]
-    ]
-    return f'{len(state_dict)} entries: {", ".join(some)}, ...'

@@ -12,13 +12,10 @@ import numpy as np
 import torch
 from mmengine.fileio.backends import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.logging import HistoryBuffer
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.utils import mkdir_or_exist
 from torch import Tensor, nn
 
-from beit3_mm.engine.loading import CheckpointError, load_weights
 from beit3_mm.registry import HOOKS
 
 # What `torch.load(weights_only=True)` reads as it is.
@@ -49,29 +46,19 @@ class AtomicBackend(LocalBackend):
 
 @HOOKS.register_module()
 class SafeCheckpointHook(Hook):
-    """Writes safe checkpoints and checks those that are read.
+    """Writes checkpoints that are safe to read.
 
-    Written: mmengine's history of logged values becomes tensors, numpy
-    values become Python's, so that `torch.load(weights_only=True)` reads the
-    file; `mmengine.CheckpointHook` writes through `AtomicBackend`.
-    Read: the history is restored, so that curves go on after a resume; each
-    name that did not load is listed, and a file of which nothing fits is an
-    error.
-
-    Args:
-        strict: Whether a model must be loaded in full, as it must be for
-            testing and resuming.
+    mmengine's history of logged values becomes tensors (`LoadCheckpointHook`
+    restores it), numpy values become Python's, so that
+    `torch.load(weights_only=True)` reads the file; `mmengine.CheckpointHook`
+    writes through `AtomicBackend`.
 
     Raises:
-        CheckpointError: If a checkpoint does not fit.
         TypeError: If an object cannot be written safely.
     """
 
     # Behind hooks that add to a checkpoint, such as mmengine's EMAHook.
     priority = 'LOWEST'
-
-    def __init__(self, strict: bool = False) -> None:
-        self.strict = strict
 
     def before_run(self, runner: Runner) -> None:
         """Makes local checkpoint hooks write through `AtomicBackend`."""
@@ -109,34 +96,6 @@ class SafeCheckpointHook(Hook):
             }
         for key, value in checkpoint.items():
             checkpoint[key] = _plain(value, key)
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Restores the history and loads the weights, with a report."""
-        for name, history in self._saved_scalars(checkpoint).items():
-            if isinstance(history, dict):
-                checkpoint['message_hub']['log_scalars'][name] = HistoryBuffer(
-                    history['values'].tolist(),
-                    history['counts'].tolist(),
-                    history['max_length'],
-                )
-        model = runner.model
-        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-            model = model.module
-        source = runner.cfg.get('load_from') or 'the checkpoint'
-        report = load_weights(
-            model, checkpoint.get('state_dict', checkpoint), source
-        )
-        if self.strict and not report.complete:
-            raise CheckpointError(
-                f'{source} is not a checkpoint of this model: {report}'
-            )
-        runner.logger.info(report)
-        # What mmengine loads next is what the model has, without a warning.
-        checkpoint['state_dict'] = model.state_dict()
-
-    @staticmethod
-    def _saved_scalars(checkpoint: dict) -> dict:
-        return checkpoint.get('message_hub', {}).get('log_scalars', {})
 
 
 def latest_checkpoint(work_dir: str) -> str | None:

@@ -86,10 +86,10 @@ class RetrievalRecall(SampleMetric):
         images = torch.stack([result['image'] for result in results])
         texts = torch.cat([result['texts'] for result in results])
         owners = torch.arange(len(images)).repeat_interleave(counts)
-        own_images = torch.arange(len(images))
+        pairs = torch.stack([owners, torch.arange(len(texts))])
         ranks = {
-            'image_to_text': find_ranks(images, own_images, texts, owners),
-            'text_to_image': find_ranks(texts, owners, images, own_images),
+            'image_to_text': find_ranks(images, texts, pairs),
+            'text_to_image': find_ranks(texts, images, pairs.flip(0)),
         }
         recalls = {
             f'{way}_R@{k}': 100 * (rank < k).double().mean().item()
@@ -101,9 +101,8 @@ class RetrievalRecall(SampleMetric):
 
 def find_ranks(
     queries: Tensor,
-    query_owners: Tensor,
     candidates: Tensor,
-    candidate_owners: Tensor,
+    pairs: Tensor,
     max_similarities: int = MAX_SIMILARITIES,
 ) -> Tensor:
     """Returns for each query how many candidates stand in front of its own.
@@ -113,10 +112,9 @@ def find_ranks(
 
     Args:
         queries: `(Q, D)`.
-        query_owners: `(Q,)`; a candidate of the same owner is an own one,
-            and each query has one or more.
         candidates: `(K, D)`.
-        candidate_owners: `(K,)`.
+        pairs: `(2, P)`: numbers of queries and of candidates that belong to
+            them; each query is in one or more pairs.
         max_similarities: Scalar products that are in memory at a time, but
             for at least those of one query.
 
@@ -124,15 +122,23 @@ def find_ranks(
         `(Q,)` int64; 0 where an own candidate is the first.
     """
     size = max(max_similarities // len(candidates), 1)
-    numbers = torch.arange(len(candidates), dtype=torch.int32)
+    numbers = torch.arange(len(candidates))
     ranks = []
-    for query, owner in zip(queries.split(size), query_owners.split(size)):
-        similarity = query @ candidates.T  # (q, K)
-        own = owner[:, None] == candidate_owners
-        best = similarity.masked_fill(~own, -torch.inf).amax(1, keepdim=True)
-        # argmax promises none of equal ones.
-        first = numbers.where(own & (similarity == best), len(candidates))
-        earlier = numbers < first.amin(1, keepdim=True)
-        ahead = (similarity > best) | (similarity == best) & earlier
-        ranks.append(ahead.sum(1))
+    for start in range(0, len(queries), size):
+        similarity = queries[start : start + size] @ candidates.T  # (q, K)
+        inside = (pairs[0] >= start) & (pairs[0] < start + size)
+        row, column = pairs[0, inside] - start, pairs[1, inside]
+        own = similarity[row, column]
+        best = torch.full((len(similarity),), -torch.inf)
+        best.scatter_reduce_(0, row, own, 'amax')
+        ahead = torch.count_nonzero(similarity > best[:, None], dim=1)
+        # Of equal ones, those count that come before the first own one.
+        equal = similarity == best[:, None]
+        tied = torch.count_nonzero(equal, dim=1) > 1
+        first = torch.full((len(similarity),), len(candidates))
+        is_best = own == best[row]
+        first.scatter_reduce_(0, row[is_best], column[is_best], 'amin')
+        earlier = equal[tied] & (numbers < first[tied, None])
+        ahead[tied] += earlier.sum(1)
+        ranks.append(ahead)
     return torch.cat(ranks)

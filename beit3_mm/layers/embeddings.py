@@ -4,6 +4,9 @@
 B batch, N patches, L text tokens, C channels.
 """
 
+import math
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,8 +39,39 @@ def resize_positions(
     return torch.cat([head, patches[0].flatten(1).T.to(table.dtype)])
 
 
+def table_side(num_rows: int) -> int | None:
+    """Returns the side in patches of the square that a table of vision
+    positions is made for, None if its rows make no square.
+    """
+    patches = num_rows - POSITION_OFFSET - 1
+    side = math.isqrt(max(patches, 0))
+    return side if side and side * side == patches else None
+
+
+def resize_patch_embedding(weight: Tensor, patch_size: int) -> Tensor:
+    """Resizes patch kernels bicubically, in float32, as EVA does for dense
+    tasks (baaivision/EVA, interpolate_patch_14to16.py).
+
+    Args:
+        weight: `(C, 3, p, p)`.
+        patch_size: Side wanted.
+
+    Returns:
+        `(C, 3, patch_size, patch_size)` in the dtype of `weight`.
+    """
+    if weight.shape[-1] == patch_size:
+        return weight
+    resized = F.interpolate(
+        weight.float(), patch_size, mode='bicubic', align_corners=False
+    )
+    return resized.to(weight.dtype)
+
+
 class VisionEmbedding(nn.Module):
     """Cuts an image into patches and embeds them.
+
+    Positions and patch kernels of other sizes fit when they are loaded: they
+    are resized in float32, whatever their dtype.
 
     Args:
         img_size: Side in pixels of the images that the position table is made
@@ -75,6 +109,28 @@ class VisionEmbedding(nn.Module):
         self.positions = nn.Embedding(
             POSITION_OFFSET + 1 + side * side, embed_dims
         )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any
+    ) -> None:
+        """Resizes what the state dict, torch's own copy, has of other sizes.
+
+        What cannot be resized stays, for torch to complain of.
+        """
+        table = state_dict.get(f'{prefix}positions.weight')
+        if table is not None and table.ndim == 2:
+            side = table_side(len(table))
+            if side and (side, side) != self.table_grid:
+                state_dict[f'{prefix}positions.weight'] = resize_positions(
+                    table.float(), (side, side), self.table_grid
+                )
+        kernel = state_dict.get(f'{prefix}proj.weight')
+        resizable = kernel is not None and kernel.ndim == 4
+        if resizable and kernel.shape[-1] != self.patch_size:
+            state_dict[f'{prefix}proj.weight'] = resize_patch_embedding(
+                kernel.float(), self.patch_size
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def grid(self, image: Tensor) -> tuple[int, int]:
         """Returns (h, w) in patches of an image, incomplete ones included."""

@@ -15,6 +15,8 @@ default_hooks = dict(
     ),
     # Checkpoints that load without unpickling and survive a kill.
     safe_checkpoint=dict(type='beit3_mm.SafeCheckpointHook'),
+    # Official ones and ours, with a report of what was loaded.
+    load_checkpoint=dict(type='beit3_mm.LoadCheckpointHook'),
     # The order of samples does not depend on processes or resumes.
     sampler_seed=dict(type='beit3_mm.SampleOrderHook'),
 )

@@ -71,9 +71,7 @@ def convert(source: Path, out: Path, split: str) -> int:
     write_json(out / f'{split}_annotations.json', {'annotations': annotations})
     lines = sorted({text for text, _, _ in rows})
     (out / f'{split}.txt').write_text('\n'.join(lines) + '\n')
-    shutil.copytree(
-        source / split / 'images', out / split, dirs_exist_ok=True
-    )
+    shutil.copytree(source / split / 'images', out / split, dirs_exist_ok=True)
     return len(rows)
 
 

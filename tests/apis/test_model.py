@@ -1,4 +1,5 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import captioners
 import pytest
 import tiny_tasks
 import torch
@@ -80,3 +81,33 @@ def test_unpickling_needs_trust(files):
     with pytest.raises(ValueError, match='is refused'):
         init_model(*files, 'cpu')
     assert init_model(*files, 'cpu', trust_checkpoint=True)
+
+
+def test_official_files_serve_too(golden, tmp_path):
+    sizes, tensors = golden('beit3_tiny_vqa')
+    weights = {
+        name.removeprefix('weights/'): value
+        for name, value in tensors.items()
+        if name.startswith('weights/')
+    }
+    torch.save({'model': weights}, tmp_path / 'official.pth')
+    model = dict(
+        type='beit3_mm.FusionEncoder',
+        backbone={key: sizes[key] for key in captioners.SIZES}
+        | dict(final_norm=False),
+        head=dict(
+            type='beit3_mm.VQAHead',
+            embed_dims=sizes['embed_dims'],
+            num_answers=len(weights['head.3.bias']),
+        ),
+    )
+    model = init_model(
+        Config(dict(model=model)), tmp_path / 'official.pth', 'cpu'
+    )
+    keys = 'image', 'text_ids', 'text_padding_mask'
+    inputs = {key: tensors[key] for key in keys}
+    inputs['text_padding_mask'] = inputs['text_padding_mask'].bool()
+    with torch.no_grad():
+        logits = model(inputs)
+    expected = tensors['out/logits']
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-6)

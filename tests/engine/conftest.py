@@ -42,6 +42,7 @@ SCHEDULE_AND_HOOKS = {
             'interval': 3,
         },
         'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
+        'load_checkpoint': {'type': 'beit3_mm.LoadCheckpointHook'},
         'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
     },
 }

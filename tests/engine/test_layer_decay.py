@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from torch import nn
 
-from beit3_mm.checkpoint import from_official
+from beit3_mm.checkpoint import OFFICIAL
 from beit3_mm.models.multimodal import FusionEncoder
 
 ROOT = Path(__file__).parents[2]
@@ -197,16 +197,6 @@ def test_a_model_without_backbone_is_refused():
         build(Classifier(nn.Linear(2, 2)), layer_decay_rate=0.7)
 
 
-def official_vqa_name(name):
-    """Returns our name of a parameter of the official VQA model."""
-    ours = from_official(name)
-    if ours is not None:
-        return f'backbone.{ours}'
-    if name.startswith('pooler.'):
-        return f'head.{name}'
-    return f'head.classifier.{name.removeprefix("head.")}'
-
-
 @pytest.mark.parametrize('head_lr_mult', [1, 20])
 def test_official_rates_of_vqa(head_lr_mult):
     golden = json.loads(gzip.decompress(GOLDEN.read_bytes()))
@@ -231,9 +221,9 @@ def test_official_rates_of_vqa(head_lr_mult):
         },
     )
     found = rates(model, wrapper)
-    assert set(found) == {official_vqa_name(name) for name in golden}
+    assert set(found) == {OFFICIAL.to_ours(name) for name in golden}
     for name, expected in golden.items():
-        lr, decay = found[official_vqa_name(name)]
+        lr, decay = found[OFFICIAL.to_ours(name)]
         scale = expected['lr_scale']
         if name.startswith('head.'):  # the factor is not in the file
             scale *= head_lr_mult

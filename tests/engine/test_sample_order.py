@@ -69,6 +69,7 @@ def test_resume_at_the_end_of_an_epoch(full_run, make_runner, tmp_path):
     by_epoch = {
         'checkpoint': {'type': 'CheckpointHook', 'interval': 1},
         'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
+        'load_checkpoint': {'type': 'beit3_mm.LoadCheckpointHook'},
         'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
     }
     whole = full_run(False, default_hooks=by_epoch)

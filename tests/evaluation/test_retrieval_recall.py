@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.registry import METRICS
+from mmpretrain.evaluation import RetrievalRecall as MMPretrainRecall
 
 from beit3_mm.evaluation import RetrievalRecall
 from beit3_mm.evaluation.retrieval_recall import find_ranks
@@ -83,14 +84,21 @@ def test_embeddings_that_are_all_alike_recall_what_chance_does():
     assert found['retrieval/image_to_text_R@5'] == pytest.approx(20)
 
 
+def numbered():
+    """Returns images, texts and pairs of their numbers."""
+    images, texts = embeddings()
+    owners = torch.arange(10).repeat_interleave(torch.tensor(COUNTS))
+    pairs = torch.stack([owners, torch.arange(len(owners))])
+    return images, torch.cat(texts), pairs
+
+
 @pytest.mark.parametrize('max_similarities', [1, 35, 100])
 def test_chunks_change_nothing(max_similarities):
-    images, texts = embeddings()
-    texts = torch.cat(texts)
-    owners = torch.arange(10).repeat_interleave(torch.tensor(COUNTS))
+    images, texts, pairs = numbered()
     for arguments in (
-        (images, torch.arange(10), texts, owners),
-        (texts, owners, images, torch.arange(10)),
+        (images, texts, pairs),
+        (texts, images, pairs.flip(0)),
+        (images.round(), texts.round(), pairs),
     ):
         whole = find_ranks(*arguments)
         assert whole.max() > 1
@@ -107,10 +115,25 @@ def test_chunks_bound_the_memory(monkeypatch):
         return result
 
     monkeypatch.setattr(torch.Tensor, '__matmul__', watched)
-    images, texts = embeddings()
-    owners = torch.arange(10).repeat_interleave(torch.tensor(COUNTS))
-    find_ranks(images, torch.arange(10), torch.cat(texts), owners, 70)
+    find_ranks(*numbered(), 70)
     assert sizes == [68] * 5
+
+
+def test_recall_is_that_of_mmpretrain():
+    images, texts, pairs = numbered()
+    found = evaluate(images, texts.split(COUNTS), topk=(1, 5))
+    similarity = images @ texts.T
+    own = [pairs[1, pairs[0] == i] for i in range(10)]
+    for way, scores, target in (
+        ('image_to_text', similarity, own),
+        ('text_to_image', similarity.T, [x[None] for x in pairs[0]]),
+    ):
+        recalls = MMPretrainRecall.calculate(
+            scores, target, (1, 5), target_indices=True
+        )
+        for k, recall in zip((1, 5), recalls):
+            figure = found[f'retrieval/{way}_R@{k}']
+            assert figure == pytest.approx(recall.item())
 
 
 def test_reduced_precision_and_the_registry():

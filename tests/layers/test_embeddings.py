@@ -5,7 +5,9 @@ import torch
 from beit3_mm.layers.embeddings import (
     TextEmbedding,
     VisionEmbedding,
+    resize_patch_embedding,
     resize_positions,
+    table_side,
 )
 
 
@@ -103,3 +105,54 @@ def test_a_text_too_long_is_refused():
     assert embedding(torch.zeros(1, 6, dtype=torch.long)).shape == (1, 6, 6)
     with pytest.raises(ValueError, match=r'7 tokens .* 6 positions'):
         embedding(torch.zeros(1, 7, dtype=torch.long))
+
+
+def test_patches_are_resized_in_float32():
+    weight = torch.randn(5, 3, 14, 14)
+    resized = resize_patch_embedding(weight.half(), 16)
+    assert resized.shape == (5, 3, 16, 16)
+    assert resized.dtype == torch.half
+    expected = torch.nn.functional.interpolate(
+        weight.half().float(), 16, mode='bicubic', align_corners=False
+    )
+    assert torch.equal(resized, expected.half())
+    assert resize_patch_embedding(weight, 14) is weight
+
+
+def test_sides_of_tables():
+    assert [table_side(3 + n) for n in (1, 16, 196, 15, 0, -2)] == [
+        *(1, 4, 14),
+        *(None, None, None),
+    ]
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.half])
+def test_other_sizes_fit_when_they_are_loaded(dtype):
+    source = VisionEmbedding(32, 8, 6).to(dtype)
+    for parameter in source.parameters():
+        torch.nn.init.normal_(parameter)
+    state = source.state_dict()
+    shapes = {name: x.shape for name, x in state.items()}
+    target = VisionEmbedding(24, 4, 6)
+    target.load_state_dict(state)  # strictly
+    assert shapes == {name: x.shape for name, x in state.items()}
+    assert torch.equal(
+        target.positions.weight,
+        resize_positions(source.positions.weight.float(), (4, 4), (6, 6)),
+    )
+    assert torch.equal(
+        target.proj.weight,
+        resize_patch_embedding(source.proj.weight.float(), 4),
+    )
+    assert torch.equal(target.cls_token, source.cls_token.float())
+    same = VisionEmbedding(32, 8, 6)
+    same.load_state_dict(state)
+    for name, value in same.state_dict().items():
+        assert torch.equal(value, state[name].float())
+
+
+def test_tables_that_make_no_square_do_not_fit():
+    state = VisionEmbedding(32, 8, 6).state_dict()
+    state['positions.weight'] = torch.zeros(18, 6)
+    with pytest.raises(RuntimeError, match='size mismatch for positions'):
+        VisionEmbedding(24, 8, 6).load_state_dict(state)

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from beit3_mm.checkpoint import convert_official
+from beit3_mm.engine.loading import load_weights
 from beit3_mm.layers.masks import image_to_text_mask
 from beit3_mm.models.beit3 import BEiT3
 
@@ -28,13 +28,13 @@ def official(golden):
         for name, tensor in tensors.items()
         if name.startswith('weights/')
     }
-    converted, heads = convert_official(weights)
-    assert set(heads) == {
+    report = load_weights(model, weights, 'golden')
+    assert report.complete
+    assert set(report.unexpected) == {
         'logit_scale',
         'language_head.weight',
         'vision_head.weight',
     }
-    model.load_state_dict(converted)
     return model, tensors
 
 

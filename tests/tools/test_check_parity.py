@@ -190,7 +190,7 @@ def test_an_unknown_kind(check, tmp_path):
         ),
         (
             {'weights__vision_head.weight': None},
-            "no 'weights/vision_head.weight'",
+            'head.vision_proj.weight',
         ),
         (dict(image=np.array([None])), 'more than plain arrays'),
     ],

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from beit3_mm.checkpoint import load_adapter_weights
+from beit3_mm.engine.pretrained import load_adapter
 from beit3_mm.layers.recompute import recompute
 from beit3_mm.models.backbones.adapter_layers import (
     ConvFFN,
@@ -241,7 +241,7 @@ class BEiT3Adapter(BaseModule):
                 f'init_cfg={self.init_cfg} of BEiT3Adapter must be '
                 "dict(type='Pretrained', checkpoint=...)"
             )
-        load_adapter_weights(self, self.init_cfg['checkpoint'])
+        load_adapter(self, self.init_cfg['checkpoint'])
         self._is_init = True
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from beit3_mm.checkpoint import load_vision_weights
 from beit3_mm.layers.embeddings import VisionEmbedding
 from beit3_mm.layers.window import RelativePositions, TokenMap
 from beit3_mm.models.beit3 import init_embedding, layer_depth
@@ -205,24 +204,6 @@ class BEiT3ViT(BaseModule):
         if parts[0] == 'relative_positions':
             return int(parts[1]) + 1, self.num_layers + 2
         return layer_depth(name, self.num_layers)
-
-    def init_weights(self) -> None:
-        """Loads `init_cfg`'s checkpoint, released or ours, if there is one.
-
-        Raises:
-            ValueError: If `init_cfg` is of another type, or the file does
-                not fit.
-        """
-        if self.init_cfg is None or self._is_init:
-            return
-        cfg = self.init_cfg
-        if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
-            raise ValueError(
-                f'init_cfg={self.init_cfg} of BEiT3ViT must be '
-                "dict(type='Pretrained', checkpoint=...)"
-            )
-        load_vision_weights(self, self.init_cfg['checkpoint'])
-        self._is_init = True
 
 
 def _layers(indexes: Sequence[int], num_layers: int) -> tuple[int, ...]:

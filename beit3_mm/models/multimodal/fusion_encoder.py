@@ -59,10 +59,6 @@ class FusionEncoder(BaseModel):
         self.head = MODELS.build(head)
         freeze_unused(self.backbone)
 
-    def init_weights(self) -> None:
-        """Initialises as `init_cfg` says; checkpoints are loaded here."""
-        super().init_weights()
-
     def forward(
         self,
         inputs: dict[str, Tensor | None],

@@ -145,6 +145,3 @@ def test_errors(tiny_arch):
         build(tiny_arch, global_attn_indexes=(-4,))
     with pytest.raises(ValueError, match='window_size=2'):
         build(tiny_arch, with_cls_token=True, window_size=2)
-    backbone = build(tiny_arch, init_cfg=dict(type='Normal', layer='Linear'))
-    with pytest.raises(ValueError, match='Pretrained'):
-        backbone.init_weights()

@@ -4,7 +4,7 @@ import torch
 from dual_encoders import LENGTHS, batch, build, texts
 from mmengine.structures import BaseDataElement
 
-from beit3_mm.checkpoint import convert_official
+from beit3_mm.engine.loading import load_weights
 from beit3_mm.registry import MODELS
 
 
@@ -104,14 +104,9 @@ def test_agreement_with_the_official_model(golden):
         for name, tensor in tensors.items()
         if name.startswith('weights/')
     }
-    model.backbone.load_state_dict(convert_official(weights)[0])
-    model.head.load_state_dict(
-        {
-            'vision_proj.weight': weights['vision_head.weight'],
-            'language_proj.weight': weights['language_head.weight'],
-            'logit_scale': weights['logit_scale'],
-        }
-    )
+    report = load_weights(model, weights, 'golden')
+    assert report.complete
+    assert not report.unexpected
     names = ('image', 'text_ids', 'text_padding_mask')
     inputs = {name: tensors[name] for name in names}
     image, text = model(inputs)

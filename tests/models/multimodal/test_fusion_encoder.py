@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
-from beit3_mm.checkpoint import convert_official
+from beit3_mm.engine.loading import load_weights
 from beit3_mm.models.multimodal import FusionEncoder
 
 ANSWERS = 7
@@ -80,19 +80,14 @@ def test_agreement_with_the_official_models(golden, task):
     if task == 'vqa':
         head['num_answers'] = config['num_answers']
     model = FusionEncoder(dict(sizes, final_norm=task == 'nlvr2'), head).eval()
-    encoder, others = convert_official(
-        {
-            name.removeprefix('weights/'): tensor
-            for name, tensor in tensors.items()
-            if name.startswith('weights/')
-        }
-    )
-    weights = {f'backbone.{name}': x for name, x in encoder.items()}
-    for name in others:
-        (prefix,) = filter(name.startswith, HEAD_NAMES[task])
-        ours = HEAD_NAMES[task][prefix] + name.removeprefix(prefix)
-        weights[ours] = tensors[f'weights/{name}']
-    model.load_state_dict(weights)
+    weights = {
+        name.removeprefix('weights/'): tensor
+        for name, tensor in tensors.items()
+        if name.startswith('weights/')
+    }
+    report = load_weights(model, weights, 'golden')
+    assert report.complete
+    assert not report.unexpected
     image = tensors['image']
     if task == 'nlvr2':
         image = torch.stack([image, tensors['image2']], dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from beit3_mm.models.multimodal import ImageToText
 from beit3_mm.models.multimodal.beam_search import BeamSearch
 from parity.golden_file import GoldenFile
-from parity.official import encoder_sizes, encoder_weights, head_weights, load
+from parity.official import encoder_sizes, load
 
 # beam<beams>_len<max length>_lp<length penalty>
 BEAM_SEARCH = re.compile(r'beam(\d+)_len(\d+)_lp([\d.]+)')
@@ -67,8 +67,5 @@ def _model(file: GoldenFile) -> ImageToText:
     # The mask is the last id of a golden file's vocabulary.
     search = {'mask_id': sizes['vocab_size'] - 1}
     model = ImageToText(sizes, head, search)
-    weights = head_weights(file, {'mlm_head.': 'head.lm.'})
-    for name, value in encoder_weights(file).items():
-        weights[f'backbone.{name}'] = value
-    load(model, weights, file)
+    load(model, file)
     return model

@@ -10,31 +10,24 @@ from beit3_mm.models.backbones import BEiT3ViT
 from beit3_mm.models.heads import ClassificationHead
 from beit3_mm.models.multimodal import FusionEncoder
 from parity.golden_file import GoldenFile
-from parity.official import (
-    encoder_sizes,
-    encoder_weights,
-    head_weights,
-    load,
-)
+from parity.official import encoder_sizes, load
 
-# official: ours
-VQA_HEAD = {'pooler.': 'head.pooler.', 'head.': 'head.classifier.'}
-NLVR2_HEAD = {'head.': 'head.'}
-CLASSIFICATION_HEAD = {'fc_norm.': 'head.norm.', 'head.': 'head.fc.'}
+# Classification has a vision encoder alone; the official files hold more.
+LANGUAGE = ('.B.', 'text_embed.', 'mask_token')
 
 
 def vqa(file: GoldenFile) -> dict[str, Tensor]:
     """The answers' logits; an encoder without final norm."""
     num_answers = len(file['weights/head.3.bias'])
     head = dict(type='beit3_mm.VQAHead', num_answers=num_answers)
-    model = _fusion_encoder(file, head, VQA_HEAD, final_norm=False)
+    model = _fusion_encoder(file, head, final_norm=False)
     return {'logits': model(_inputs(file, file['image']))}
 
 
 def nlvr2(file: GoldenFile) -> dict[str, Tensor]:
     """The logits of two images and one text."""
     head = dict(type='beit3_mm.NLVR2Head')
-    model = _fusion_encoder(file, head, NLVR2_HEAD, final_norm=True)
+    model = _fusion_encoder(file, head, final_norm=True)
     images = torch.stack([file['image'], file['image2']], dim=1)
     return {'logits': model(_inputs(file, images))}
 
@@ -50,31 +43,20 @@ def classification(file: GoldenFile) -> dict[str, Tensor]:
     model = nn.Module()
     model.backbone = BEiT3ViT(**sizes, with_cls_token=True)
     model.head = ClassificationHead(dims, len(file['weights/head.bias']))
-    weights = head_weights(file, CLASSIFICATION_HEAD)
-    # The official file holds the language half too.
-    vision = model.backbone.state_dict()
-    weights |= {
-        f'backbone.{name}': value
-        for name, value in encoder_weights(file).items()
-        if name in vision
-    }
-    load(model, weights, file)
+    load(model, file, unused=LANGUAGE)
     (features,) = model.backbone(file['image'])
     return {'logits': model.head((features.mean((2, 3)),))}
 
 
 def _fusion_encoder(
-    file: GoldenFile, head: dict, prefixes: dict[str, str], final_norm: bool
+    file: GoldenFile, head: dict, final_norm: bool
 ) -> FusionEncoder:
     sizes = encoder_sizes(file)
     model = FusionEncoder(
         dict(sizes, final_norm=final_norm),
         dict(head, embed_dims=sizes['embed_dims']),
     )
-    weights = head_weights(file, prefixes)
-    for name, value in encoder_weights(file).items():
-        weights[f'backbone.{name}'] = value
-    load(model, weights, file)
+    load(model, file)
     return model
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from beit3_mm.checkpoint import from_official_adapter
+from beit3_mm.checkpoint import VIT_ADAPTER
 from beit3_mm.engine.loading import load_weights
 from beit3_mm.models.backbones.adapter_layers import (
     ConvFFN,
@@ -19,13 +19,12 @@ from beit3_mm.models.backbones.adapter_layers import (
     map_to_tokens,
 )
 from beit3_mm.models.backbones.beit3_adapter import InteractionBlock
-from beit3_mm.models.heads import ContrastiveHead
-from beit3_mm.models.multimodal.embedding import embed_images, embed_texts
+from beit3_mm.models.multimodal import DualEncoder
 from beit3_mm.ops import batched_soft_nms
 from parity.captioning import captioning
 from parity.fusion import classification, nlvr2, vqa
 from parity.golden_file import GoldenFile
-from parity.official import build_encoder
+from parity.official import encoder_sizes, load
 
 _BLOCK = 'interactions.0.'  # official name
 
@@ -34,7 +33,13 @@ def retrieval(file: GoldenFile) -> dict[str, Tensor]:
     """The encoder on an image, a text, both, with patches masked or not; the
     embeddings of image and text alone and their loss.
     """
-    model, head = build_encoder(file), _contrastive_head(file)
+    sizes = encoder_sizes(file)
+    head = {
+        'type': 'beit3_mm.ContrastiveHead',
+        'embed_dims': sizes['embed_dims'],
+    }
+    model = DualEncoder(sizes, head)
+    load(model, file)
     image = {'image': file['image']}
     text = {
         'text_ids': file['text_ids'],
@@ -50,33 +55,15 @@ def retrieval(file: GoldenFile) -> dict[str, Tensor]:
     }
     outputs = {}
     for name, arguments in inputs.items():
-        output = model(**arguments)
+        output = model.backbone(**arguments)
         parts = [x for x in (output.vision, output.language) if x is not None]
         outputs[name] = torch.cat(parts, dim=1)
-    embeddings = (
-        embed_images(model, head, file['image']),
-        embed_texts(model, head, *text.values()),
-    )
+    embeddings = model(image | text)
     return outputs | {
-        'image_embedding': embeddings[0],
-        'text_embedding': embeddings[1],
-        'contrastive_loss': head.loss(*embeddings)['loss'],
+        'image_embedding': embeddings.image,
+        'text_embedding': embeddings.text,
+        'contrastive_loss': model.head.loss(*embeddings)['loss'],
     }
-
-
-def _contrastive_head(file: GoldenFile) -> ContrastiveHead:
-    head = ContrastiveHead(file.config['embed_dims'])
-    head.load_state_dict(
-        {
-            ours: file[f'weights/{official}']
-            for ours, official in (
-                ('vision_proj.weight', 'vision_head.weight'),
-                ('language_proj.weight', 'language_head.weight'),
-                ('logit_scale', 'logit_scale'),
-            )
-        }
-    )
-    return head
 
 
 def mmcv_ops(file: GoldenFile) -> dict[str, Tensor]:
@@ -131,7 +118,7 @@ def vit_adapter(file: GoldenFile) -> dict[str, Tensor]:
         for part, ours in (('spm/', 'spm.'), ('interaction/', _BLOCK))
         for name, value in file.part(part).items()
     }
-    weights = {from_official_adapter(k): v for k, v in official.items()}
+    weights = {VIT_ADAPTER.to_ours(k): v for k, v in official.items()}
     report = load_weights(model.eval(), weights, file.path)
     if not report.complete or report.unexpected:
         raise ValueError(f'it does not fit the adapter: {report}')

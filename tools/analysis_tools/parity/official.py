@@ -1,13 +1,9 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Models of the sizes and with the official weights of a golden file."""
 
-from collections.abc import Mapping
+from torch import nn
 
-from torch import Tensor, nn
-
-from beit3_mm.checkpoint import convert_official
 from beit3_mm.engine.loading import load_weights
-from beit3_mm.models.beit3 import BEiT3
 from parity.golden_file import GoldenFile
 
 ENCODER_KEYS = (
@@ -34,46 +30,20 @@ def encoder_sizes(file: GoldenFile) -> dict[str, int]:
     return {key: file.config[key] for key in ENCODER_KEYS}
 
 
-def encoder_weights(file: GoldenFile) -> dict[str, Tensor]:
-    """Returns a file's weights of the encoder by our names."""
-    return convert_official(file.part('weights/'))[0]
-
-
-def head_weights(
-    file: GoldenFile, prefixes: Mapping[str, str]
-) -> dict[str, Tensor]:
-    """Returns a file's weights of a head by our names.
+def load(
+    model: nn.Module, file: GoldenFile, unused: tuple[str, ...] = ()
+) -> None:
+    """Loads a file's official weights and switches a model to evaluation.
 
     Args:
+        model: A model whose encoder is `backbone` and whose head is `head`.
         file: The file.
-        prefixes: What official names begin with: what ours begin with.
-    """
-    return {
-        ours + name: value
-        for official, ours in prefixes.items()
-        for name, value in file.part(f'weights/{official}').items()
-    }
-
-
-def load(
-    model: nn.Module, weights: Mapping[str, Tensor], file: GoldenFile
-) -> None:
-    """Loads weights and switches a model to evaluation.
+        unused: Parts of the names of weights that the model does not have.
 
     Raises:
         ValueError: If the weights are not exactly the model's.
     """
-    report = load_weights(model.eval(), weights, file.path)
-    if not report.complete or report.unexpected:
+    report = load_weights(model.eval(), file.part('weights/'), file.path)
+    left = [x for x in report.unexpected if not any(u in x for u in unused)]
+    if not report.complete or left:
         raise ValueError(f'it does not fit the model: {report}')
-
-
-def build_encoder(file: GoldenFile) -> BEiT3:
-    """Builds the released form of a file's `config` with its weights.
-
-    Raises:
-        ValueError: If the file lacks a size or a weight of the encoder.
-    """
-    model = BEiT3(**encoder_sizes(file))
-    load(model, encoder_weights(file), file)
-    return model
