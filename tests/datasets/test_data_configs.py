@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import METRICS as METRIC_REGISTRY
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -178,6 +179,15 @@ def test_samples_of_every_stage(name, load):
         assert image.dtype == torch.uint8
         pair = (2,) if name == 'nlvr2' else ()
         assert image.shape == (*pair, 3, SIZES[name], SIZES[name])
+
+
+@pytest.mark.parametrize('name', METRICS)
+def test_metrics_build(name, load):
+    config = load(name)
+    for stage in ('val', 'test'):
+        with DefaultScope.overwrite_default_scope('mmengine'):
+            metric = METRIC_REGISTRY.build(config[f'{stage}_evaluator'])
+        assert type(metric).__name__ == METRICS[name].split('.')[1]
 
 
 def first(config, stage):
