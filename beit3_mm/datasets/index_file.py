@@ -29,16 +29,17 @@ class IndexFileDataset(VisionLanguageDataset):
     or `img_paths` (`image2_path` too); `text_segment`, ids without special
     ones, unless it is null; `question_id` (`qid`), `image_id`, `identifier`,
     `gt_label` (`label`), `answer_labels` (`labels`) and `answer_scores`
-    (`scores`) where they are.
+    (`scores`) where they are. Lines of one's own may have `text`, a string,
+    instead of ids.
 
-    They hold neither questions nor answers nor reference captions as text:
+    The official files hold neither answers nor reference captions as text:
     evaluate on the raw files where a metric needs those.
 
     Args:
         ann_file: The file.
         group_texts: Makes one sample of all lines of an image, with a list
-            as `text_segment`: for the evaluation of retrieval, which else
-            encodes an image once for each of its texts.
+            of their texts: for the evaluation of retrieval, which else encodes
+            an image once for each of its texts.
         **kwargs: Arguments of mmengine's `BaseDataset`; paths of images are
             below `data_prefix['img_path']`.
 
@@ -84,6 +85,8 @@ class IndexFileDataset(VisionLanguageDataset):
             ids = get_field(record, 'text_segment', list, where)
             _check_numbers(ids, int, 'text_segment', where)
             sample['text_segment'] = ids
+        if 'text' in record:
+            sample['text'] = get_field(record, 'text', str, where)
         for theirs, ours, kind in FIELDS:
             if theirs in record:
                 sample[ours] = get_field(record, theirs, kind, where)
@@ -109,11 +112,11 @@ def _check_numbers(values: list, kind: type, name: str, where: str) -> None:
 
 def _join_group(groups: dict[str, dict], sample: dict, where: str) -> None:
     """Adds a line to the sample of its image."""
-    if 'text_segment' not in sample or 'img_paths' in sample:
+    key = 'text_segment' if 'text_segment' in sample else 'text'
+    group = groups.setdefault(sample.get('img_path', ''), {**sample, key: []})
+    if 'img_paths' in sample or key not in sample or key not in group:
         raise ValueError(
             f'{where}: group_texts=True is for lines of one image and one '
-            'text_segment, as the retrieval files have them'
+            'text, all of ids or all of strings'
         )
-    ids = sample.pop('text_segment')
-    group = groups.setdefault(sample['img_path'], sample)
-    group.setdefault('text_segment', []).append(ids)
+    group[key].append(sample[key])

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import METRICS as METRIC_REGISTRY
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -180,6 +181,15 @@ def test_samples_of_every_stage(name, load):
         assert image.shape == (*pair, 3, SIZES[name], SIZES[name])
 
 
+@pytest.mark.parametrize('name', METRICS)
+def test_metrics_build(name, load):
+    config = load(name)
+    for stage in ('val', 'test'):
+        with DefaultScope.overwrite_default_scope('mmengine'):
+            metric = METRIC_REGISTRY.build(config[f'{stage}_evaluator'])
+        assert type(metric).__name__ == METRICS[name].split('.')[1]
+
+
 def first(config, stage):
     dataset = build(config[f'{stage}_dataloader'].dataset)
     sample = dataset[SampleIndex(0, seed=0, epoch=0)]
@@ -245,7 +255,7 @@ def test_what_classification_gets(load):
         assert sample.gt_label.shape == (1,)  # mmpretrain's
     inputs, sample = first(load('imagenet21k'), 'train')
     assert set(inputs) == {'image'}
-    assert sample.gt_label.shape == ()
+    assert sample.gt_label.shape == (1,)
 
 
 @pytest.mark.parametrize('name', ['coco_caption', 'nlvr2', 'imagenet'])

@@ -81,6 +81,16 @@ def test_texts_of_an_image_become_one_sample(build):
     assert [x['text_segment'] for x in samples] == [[[5, 6], [8]], [[7]]]
 
 
+def test_texts_may_be_strings(build):
+    lines = [dict(image_path='a.jpg', text=text) for text in ('a', '', 'b')]
+    assert [x['text'] for x in infos(build(*lines))] == ['a', 'b']
+    (sample,) = infos(build(*lines, group_texts=True, test_mode=True))
+    assert sample['text'] == ['a', '', 'b']
+    ids = retrieval('a.jpg', 0, 5)
+    with pytest.raises(ValueError, match=r'line 4: group_texts=True is for'):
+        build(*lines, ids, group_texts=True)
+
+
 def test_grouping_needs_texts_of_one_image(build):
     for line in (CAPTION, NLVR2):
         with pytest.raises(ValueError, match=r'line 1: group_texts=True is f'):
@@ -100,6 +110,7 @@ def test_empty_texts_are_left_out_of_training_only(build):
         (dict(text_segment='two'), "'text_segment' must be list"),
         (dict(text_segment=['tw']), "must hold numbers >= 0, not 'tw'"),
         (dict(text_segment=[-1]), 'text_segment must hold numbers >= 0, not'),
+        (dict(text=5), "'text' must be str, not 5"),
         (dict(labels=[0.5, 1]), 'labels must hold numbers >= 0, not 0.5'),
         (dict(scores=[1]), '2 labels do not fit 1 scores'),
         (dict(scores=['a', 1]), "scores must hold numbers >= 0, not 'a'"),
