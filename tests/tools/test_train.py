@@ -78,7 +78,7 @@ def test_resume_without_checkpoint_starts_afresh(
         (
             "train_dataloader['dataset']['dataset']['ann_file'] = 'gone.json'",
             [],
-            r'train_dataloader.*gone\.json',
+            r'error: train_dataloader \(.*gone\.json',
         ),
         (
             "test_evaluator['ann_file'] = 'gone.json'",
