@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,10 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r'\]\(([^)#]+)\)', page.read_text()):
         if '://' not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_names_of_test_files_do_not_repeat():
+    """Pytest imports them by their name alone."""
+    names = Counter(path.name for path in ROOT.glob('tests/**/test_*.py'))
+    assert len(names) > 50
+    assert [name for name, count in names.items() if count > 1] == []

@@ -255,7 +255,7 @@ def test_what_classification_gets(load):
         assert sample.gt_label.shape == (1,)  # mmpretrain's
     inputs, sample = first(load('imagenet21k'), 'train')
     assert set(inputs) == {'image'}
-    assert sample.gt_label.shape == ()
+    assert sample.gt_label.shape == (1,)
 
 
 @pytest.mark.parametrize('name', ['coco_caption', 'nlvr2', 'imagenet'])

@@ -77,7 +77,8 @@ class PackMultimodalInputs(BaseTransform):
                 inputs[key] = torch.from_numpy(results[key])
         meta |= {key: results[key] for key in self.meta_keys if key in results}
         labels = {
-            field: torch.as_tensor(results[key], dtype=dtype)
+            # one label too is (1,): mmpretrain's metrics concatenate them
+            field: torch.as_tensor(results[key], dtype=dtype).reshape(-1)
             for key, field, dtype in LABELS
             if key in results
         }

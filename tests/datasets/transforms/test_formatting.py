@@ -96,7 +96,7 @@ def test_labels_and_meta_information():
     )
     assert sample.metainfo == meta
     assert sample.gt_label.dtype == torch.int64
-    assert sample.gt_label.shape == ()
+    assert sample.gt_label.shape == (1,)  # as mmpretrain's
     assert sample.gt_label == 1
     assert sample.gt_labels.tolist() == [5, 2]
     assert sample.gt_labels.dtype == torch.int64

@@ -10,6 +10,7 @@ from mmengine.runner.checkpoint import load_state_dict
 from mmengine.structures import BaseDataElement
 from mmpretrain.evaluation import Accuracy
 
+from beit3_mm.datasets.transforms import PackMultimodalInputs
 from beit3_mm.models.multimodal import (
     ClassNameClassifier,
     DualEncoder,
@@ -176,7 +177,9 @@ def test_mmpretrain_measures_the_accuracy(tiny_arch):
     model = build(tiny_arch).eval()
     labels = [model(images()).argmax(1)[i].item() for i in range(4)]
     wrong = [(labels[0] + 2) % 5]  # 0 to 2, 1 to 3 and so on
-    gt = samples(*[[label] for label in labels[:3] + wrong])
+    pack = PackMultimodalInputs()
+    packed = [pack(dict(gt_label=label)) for label in labels[:3] + wrong]
+    gt = [item['data_samples'] for item in packed]
     metric = Accuracy(topk=(1, 5))
     result = model(images(), gt, 'predict')
     metric.process(None, [sample.to_dict() for sample in result])

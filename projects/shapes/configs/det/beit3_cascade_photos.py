@@ -67,3 +67,5 @@ param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], end=max_iters),
 ]
+auto_scale_lr = dict(base_batch_size=4)
+visualizer = dict(line_width=3, alpha=0.8)

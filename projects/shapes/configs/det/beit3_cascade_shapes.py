@@ -78,8 +78,14 @@ tta_pipeline[1]['transforms'][0] = [
     for side in (224, 256, 320)
 ]
 
+palette = [  # every class in its own colour; mmdet draws tuples alone
+    tuple(round(part * shade) for part in colour)
+    for shade in (1.0, 0.75, 0.5)
+    for colour in ([255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0])
+]
 data = dict(
-    data_root='work_dirs/shapes/data/coco/', metainfo=dict(classes=classes)
+    data_root='work_dirs/shapes/data/coco/',
+    metainfo=dict(classes=classes, palette=palette),
 )
 train_dataloader = dict(
     batch_size=8,
@@ -104,6 +110,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=10.0),
 )
+auto_scale_lr = dict(base_batch_size=8)
+visualizer = dict(line_width=1, alpha=0.5)  # the pictures are small
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=50),

@@ -57,3 +57,4 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+auto_scale_lr = dict(base_batch_size=4)

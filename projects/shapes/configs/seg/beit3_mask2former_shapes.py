@@ -97,6 +97,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=1.0),
 )
+auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=50),
