@@ -90,3 +90,7 @@ def adapter_names(model):
         their = their.replace('ffn.norm.', 'ffn_norm.')
         their = their.replace('ffn.dwconv.', 'ffn.dwconv.dwconv.')
         yield name, their
+
+
+def pretrained(path, **options):
+    return dict(type='Pretrained', checkpoint=path, **options)

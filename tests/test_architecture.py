@@ -151,3 +151,16 @@ def test_names_of_test_files_do_not_repeat():
     names = Counter(path.name for path in ROOT.glob('tests/**/test_*.py'))
     assert len(names) > 50
     assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_files_that_the_documentation_names_exist():
+    pattern = (
+        r'\b(?:beit3_mm|configs|projects|tests|tools)/[\w./-]+\.(?:py|sh)\b'
+    )
+    names = {
+        name
+        for page in (ROOT / 'README.md', *ROOT.glob('docs/**/*.md'))
+        for name in re.findall(pattern, page.read_text())
+    }
+    assert len(names) > 10
+    assert [name for name in names if not (ROOT / name).is_file()] == []

@@ -3,9 +3,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
 from beit3_mm import compat
 from beit3_mm.compat import fixes
+from beit3_mm.layers.embeddings import VisionEmbedding
 from beit3_mm.ops import multi_scale_deformable_attention
 
 HIDE_HOSTS = """
@@ -169,3 +171,22 @@ def test_compiled_deformable_attention_keeps_its_place(file, on_gpus):
         module.multi_scale_deformable_attn_pytorch
         is multi_scale_deformable_attention
     )
+
+
+def test_pretrained_weights_are_loaded_by_us_where_our_encoder_is():
+    class Theirs:
+        def __call__(self, model):
+            self.loaded = model
+
+    module = SimpleNamespace(PretrainedInit=Theirs)
+    fixes.load_pretrained_encoders(module)
+    first = Theirs.__call__
+    fixes.load_pretrained_encoders(module)
+    assert Theirs.__call__ is first
+    initializer, model = Theirs(), nn.Linear(2, 2)
+    initializer(model)
+    assert initializer.loaded is model
+    initializer.checkpoint, initializer.prefix = 'gone.pth', None
+    with pytest.raises(FileNotFoundError, match=r'file gone\.pth'):
+        initializer(nn.Sequential(VisionEmbedding(8, 4, 6)))
+    assert initializer.loaded is model

@@ -13,6 +13,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.runner import Runner
+from safetensors.torch import save_file
 from torch import nn
 
 import beit3_mm  # noqa: F401
@@ -133,3 +134,19 @@ def make_runner(tmp_path, monkeypatch):
         return Runner.from_cfg(Config(cfg))
 
     return make
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Writes weights as an official file, as ours or as safetensors."""
+
+    def write(weights, kind='model'):
+        path = tmp_path / f'{kind}.pth'
+        if kind == 'safetensors':
+            path = path.with_suffix('.safetensors')
+            save_file(weights, path)
+        else:
+            torch.save({kind: weights}, path)
+        return str(path)
+
+    return write

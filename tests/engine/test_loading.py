@@ -11,6 +11,7 @@ from beit3_mm.engine.loading import (
     CheckpointError,
     load_file,
     load_weights,
+    save_file,
     use_safe_loading,
 )
 
@@ -164,3 +165,39 @@ def test_weights_that_a_model_resizes_itself_are_no_mismatch():
 def test_a_file_of_which_nothing_fits_is_an_error(state):
     with pytest.raises(CheckpointError, match=r'nothing in a\.pth fits Net'):
         load_weights(Net(), state, 'a.pth')
+
+
+def test_safetensors_are_read_and_written(tmp_path):
+    weights = Net().state_dict()
+    path = tmp_path / 'new' / 'x.safetensors'
+    # Views of one memory, which safetensors refuses as they are
+    weights['first'] = weights['stem.weight'][0]
+    weights['turned'] = weights['stem.weight'].T
+    save_file(path, weights, 'state_dict')
+    read = load_file(path, map_location='cpu')
+    assert read.keys() == weights.keys()
+    for name, value in weights.items():
+        assert torch.equal(read[name], value)
+    assert [file.name for file in path.parent.iterdir()] == ['x.safetensors']
+    save_file(tmp_path / 'x.pth', weights, 'model')
+    assert load_file(tmp_path / 'x.pth')['model'].keys() == weights.keys()
+    for length in (3, 100, path.stat().st_size - 1):
+        cut = tmp_path / 'cut.safetensors'
+        cut.write_bytes(path.read_bytes()[:length])
+        with pytest.raises(CheckpointError, match=r'cut\.safetensors is dam'):
+            load_file(cut)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match=r'folder.*unpacked'):
+        load_file(tmp_path)
+
+
+def test_safetensors_are_loaded_by_mmengine(tmp_path, safe_loading):
+    source, model = Net(), Net()
+    path = str(tmp_path / 'x.safetensors')
+    save_file(path, source.state_dict(), 'state_dict')
+    safe_loading()
+    load_checkpoint(model, path, strict=True)
+    for name, value in source.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)

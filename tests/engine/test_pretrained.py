@@ -13,16 +13,14 @@ from official_weights import (
     ARCH,
     HEAD_TYPES,
     TEXTS,
-    adapter_names,
     build,
     config,
     official,
+    pretrained,
 )
-from safetensors.torch import save_file
 
 from beit3_mm.checkpoint import CheckpointError, convert_official
 from beit3_mm.engine.pretrained import load_pretrained
-from beit3_mm.models.backbones import BEiT3Adapter, BEiT3ViT
 from beit3_mm.registry import MODELS
 
 
@@ -34,26 +32,6 @@ def log(tmp_path):
     yield path.read_text
     MMLogger._instance_dict.pop('pretrained')
     logging.root.manager.loggerDict.pop('pretrained', None)
-
-
-@pytest.fixture
-def save(tmp_path):
-    """Writes weights as an official file, as ours or as safetensors."""
-
-    def write(weights, kind='model'):
-        path = tmp_path / f'{kind}.pth'
-        if kind == 'safetensors':
-            path = path.with_suffix('.safetensors')
-            save_file(weights, path)
-        else:
-            torch.save({kind: weights}, path)
-        return str(path)
-
-    return write
-
-
-def pretrained(path, **options):
-    return dict(type='Pretrained', checkpoint=path, **options)
 
 
 @pytest.mark.parametrize('kind', ['model', 'module', 'safetensors'])
@@ -168,63 +146,6 @@ def test_the_hosts_classifier_loads_an_official_file(golden, save, at):
             rtol=0,
             atol=1e-6,
         )
-
-
-def test_a_detectors_backbone_loads_any_file(save):
-    vit = dict(ARCH, window_size=2, with_relative_positions=True)
-    for weights, kind in (
-        (official('vqa'), 'model'),
-        (build('captioning').state_dict(), 'state_dict'),
-    ):
-        backbone = BEiT3ViT(**vit, init_cfg=pretrained(save(weights, kind)))
-        tables = backbone.relative_positions[0].state_dict()
-        tables = {k: v.clone() for k, v in tables.items()}
-        backbone.init_weights()
-        if kind == 'model':
-            weights = convert_official(weights).weights
-        for name, value in backbone.state_dict().items():
-            if not name.startswith('relative_positions'):
-                assert torch.equal(value, weights[f'backbone.{name}']), name
-        kept = backbone.relative_positions[0].state_dict()
-        assert all(torch.equal(kept[k], v) for k, v in tables.items())
-
-
-def test_an_adapters_vit_loads_its_own_file(save):
-    weights = official('retrieval', num_layers=4)
-    vit = dict(ARCH, num_layers=4, init_cfg=pretrained(save(weights)))
-    adapter = BEiT3Adapter(vit=vit, conv_channels=4, deform_num_heads=3)
-    up = adapter.up.weight.clone()
-    adapter.init_weights()
-    expected = convert_official(weights).weights
-    for name, value in adapter.vit.state_dict().items():
-        assert torch.equal(value, expected[f'backbone.{name}']), name
-    assert torch.equal(adapter.up.weight, up)
-    # What was trained inside the adapter serves other models.
-    trained = {f'backbone.{k}': v for k, v in adapter.state_dict().items()}
-    alone = BEiT3ViT(**dict(ARCH, num_layers=4))
-    report = load_pretrained(alone, save(trained, 'state_dict'))
-    assert report.complete
-    assert 'backbone.up.weight' in report.unexpected
-
-
-def test_official_adapters_load(save):
-    vit = dict(ARCH, num_layers=4)
-    options = dict(vit=vit, conv_channels=4, deform_num_heads=3)
-    source = BEiT3Adapter(**options)
-    state = source.state_dict()
-    names = list(adapter_names(source))
-    weights = {f'backbone.{theirs}': state[ours] for ours, theirs in names}
-    weights['backbone.blocks.0.attn.qkv.weight'] = torch.zeros(3)
-    init_cfg = pretrained(save(weights, 'state_dict'))
-    target = BEiT3Adapter(**options, init_cfg=init_cfg)
-    torch.nn.init.zeros_(target.up.weight)
-    target.init_weights()
-    for ours, _ in names:
-        assert torch.equal(target.state_dict()[ours], state[ours]), ours
-    other = save({'blocks.0.norm1.weight': torch.ones(2)}, 'state_dict')
-    target = BEiT3Adapter(**options, init_cfg=pretrained(other))
-    with pytest.raises(CheckpointError, match=r'nothing in .*state_dict\.pth'):
-        target.init_weights()
 
 
 def test_positions_and_patches_of_half_precision_files(save):
