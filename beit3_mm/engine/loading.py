@@ -174,16 +174,17 @@ def load_weights(
         weights._metadata = state_dict._metadata
     check_encoder(weights, own, source)
     missing, unexpected, mismatched = _load(model, weights)
+    absent = set(missing)
     # Batch norm's counters are absent from many files; torch makes them up.
     counted = [name for name in own if 'num_batches_tracked' not in name]
-    loaded = [name for name in counted if name not in set(missing)]
+    loaded = [name for name in counted if name not in absent]
     report = LoadReport(
         source=source,
         loaded=loaded,
         missing=[
             name
             for name in counted
-            if name in set(missing) and name not in mismatched
+            if name in absent and name not in mismatched
         ],
         mismatched=mismatched,
         unexpected=[names[name] for name in unexpected],
