@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, PARAM_SCHEDULERS, DefaultScope
+from test_configs import dicts
 from vision_language_figures import VISION_LANGUAGE
 
 from beit3_mm.checkpoint import OFFICIAL
@@ -32,16 +33,6 @@ texts = pytest.mark.parametrize(
 @cache
 def load(name):
     return Config.fromfile(CONFIGS / name)
-
-
-def dicts(node):
-    """Yields every dict of a config."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from dicts(item)
 
 
 def steps_of(dataloader):

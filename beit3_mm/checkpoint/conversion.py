@@ -191,6 +191,11 @@ def _convert(
         source: The file, for errors.
         official: Whether the result has official names.
     """
+    renamed = {  # a file may hold plain values beside its weights
+        ours: name
+        for ours, name in renamed.items()
+        if isinstance(weights[name], Tensor)
+    }
     task = _check_task(renamed, task, source)
     _check_shapes(
         {ours: tuple(weights[name].shape) for ours, name in renamed.items()},

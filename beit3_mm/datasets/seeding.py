@@ -166,4 +166,5 @@ class SeededDataset(Dataset):
         if not hasattr(self.dataset, 'get_data_info'):
             return f'sample {index}'
         info = self.dataset.get_data_info(index)
-        return f'sample {index} ({info.get("img_path", "no image")})'
+        image = info.get('img_path', info.get('img_paths', 'no image'))
+        return f'sample {index} ({image})'

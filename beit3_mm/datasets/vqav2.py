@@ -13,6 +13,7 @@ from beit3_mm.registry import DATASETS
 
 SPLITS = (None, 'train', 'held_out')
 ID = (int, str)
+IMAGE_NAME = 'COCO_val2014_{image_id:012d}.jpg'  # for messages
 # Score of an answer that 0, 1, 2, 3, or 4 and more of ten people gave:
 # `get_score` in unilm/beit3, datasets.py
 SCORES = (0.0, 0.3, 0.6, 0.9, 1.0)
@@ -43,7 +44,7 @@ class VQAv2Dataset(VisionLanguageDataset):
             below `data_root`, as the metric's.
         split: None for all questions, 'train' or 'held_out'.
         num_held_out: Number of images that are held out.
-        image_name: Name of an image's file, such as
+        image_name: Name of an image's file, with its id in it, such as
             'COCO_val2014_{image_id:012d}.jpg'.
         **kwargs: Arguments of mmengine's `BaseDataset`; images lie in
             `data_prefix['img_path']`.
@@ -86,6 +87,10 @@ class VQAv2Dataset(VisionLanguageDataset):
                 'training needs ann_file and answer_file, not '
                 f'{ann_file=} and {answer_file=}; an evaluation sets '
                 'test_mode=True'
+            )
+        if '{image_id' not in image_name:
+            raise ValueError(
+                f'{image_name=} must hold the image_id, as in {IMAGE_NAME!r}'
             )
         self.question_file = question_file
         self.answer_file = answer_file
@@ -149,7 +154,7 @@ class VQAv2Dataset(VisionLanguageDataset):
             raise ValueError(
                 f'image_name={self.image_name!r} cannot name image '
                 f'{image_id!r} ({where}): {error}; it should be like '
-                "'COCO_val2014_{image_id:012d}.jpg'"
+                f'{IMAGE_NAME!r}'
             ) from error
 
     def _add_annotations(self, samples: dict[int | str, dict]) -> None:
@@ -171,15 +176,7 @@ class VQAv2Dataset(VisionLanguageDataset):
                     f'{where}: question_id {question_id!r} is not in '
                     f'{self.question_file}: take both files of one split'
                 )
-            given = [
-                get_field(answer, 'answer', str, where)
-                for answer in get_field(annotation, 'answers', list, where)
-            ]
-            truth = soft_targets(given, labels)
-            if self.test_mode:
-                truth = dict(answers=given)
-                if 'answer_type' in annotation:
-                    truth['answer_type'] = annotation['answer_type']
+            truth = self._read_truth(annotation, labels, where)
             samples[question_id].update(truth)
         missing = [i for i in samples if i not in places]
         if missing:
@@ -188,6 +185,22 @@ class VQAv2Dataset(VisionLanguageDataset):
                 f'{len(samples)} questions of {self.question_file}, such as '
                 f'question_id {missing[0]!r}: take both files of one split'
             )
+
+    def _read_truth(
+        self, annotation: dict, labels: dict[str, int], where: str
+    ) -> dict[str, Any]:
+        """Returns what an annotation adds to the sample of its question."""
+        given = [
+            get_field(answer, 'answer', str, where)
+            for answer in get_field(annotation, 'answers', list, where)
+        ]
+        if not self.test_mode:
+            return soft_targets(given, labels)
+        truth: dict[str, Any] = dict(answers=given)
+        if 'answer_type' in annotation:
+            answer_type = get_field(annotation, 'answer_type', str, where)
+            truth['answer_type'] = answer_type
+        return truth
 
     def _with_targets(self, samples: list[dict]) -> list[dict]:
         """Leaves out questions of which no answer is listed."""

@@ -173,29 +173,18 @@ def load_weights(
     if hasattr(state_dict, '_metadata'):  # the versions of its modules
         weights._metadata = state_dict._metadata
     check_encoder(weights, own, source)
-    mismatched = {}
-    # These hooks run behind the model's own, which may resize a weight.
-    handles = [
-        module._register_load_state_dict_pre_hook(
-            _set_aside(mismatched), with_module=True
-        )
-        for module in model.modules()
-    ]
-    try:
-        missing, unexpected = model.load_state_dict(weights, strict=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    missing, unexpected, mismatched = _load(model, weights)
+    absent = set(missing)
     # Batch norm's counters are absent from many files; torch makes them up.
     counted = [name for name in own if 'num_batches_tracked' not in name]
-    loaded = [name for name in counted if name not in set(missing)]
+    loaded = [name for name in counted if name not in absent]
     report = LoadReport(
         source=source,
         loaded=loaded,
         missing=[
             name
             for name in counted
-            if name in set(missing) and name not in mismatched
+            if name in absent and name not in mismatched
         ],
         mismatched=mismatched,
         unexpected=[names[name] for name in unexpected],
@@ -209,6 +198,28 @@ def load_weights(
             f'checkpoint has {some(state_dict)}; the model has {some(own)}'
         )
     return report
+
+
+def _load(
+    model: nn.Module, weights: Mapping[str, Tensor]
+) -> tuple[list[str], list[str], dict[str, tuple]]:
+    """Loads what fits; returns names that are missing and unexpected, and
+    those of other shapes with both of them.
+    """
+    mismatched = {}
+    # These hooks run behind the model's own, which may resize a weight.
+    handles = [
+        module._register_load_state_dict_pre_hook(
+            _set_aside(mismatched), with_module=True
+        )
+        for module in model.modules()
+    ]
+    try:
+        missing, unexpected = model.load_state_dict(weights, strict=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return missing, unexpected, mismatched
 
 
 def _names(

@@ -67,10 +67,13 @@ def test_pretraining_files_serve_any_task():
 def test_what_is_lost_on_the_way_is_listed():
     weights = official('vqa')
     del weights['head.3.bias']
-    weights['optimizer_state'] = torch.zeros(2)
+    weights |= {'optimizer_state': torch.zeros(2), 'epoch': 3}
     conversion = convert_official(weights)
     assert conversion.fresh == ['head.classifier.3.bias']
-    assert conversion.unused == ['optimizer_state']
+    assert conversion.unused == ['optimizer_state', 'epoch']
+    back = convert_ours(conversion.weights | {'epoch': 3})
+    assert back.fresh == ['head.3.bias']
+    assert back.unused == ['epoch']
 
 
 def test_a_dense_backbone_becomes_an_official_encoder():

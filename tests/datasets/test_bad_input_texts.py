@@ -136,17 +136,27 @@ def test_a_caption_file_without_an_image(tmp_path, write_json):
         dataset[0]
 
 
-def test_a_pair_without_one_of_its_images(tmp_path, write_json, write_image):
+def test_a_pair_without_one_of_its_images(
+    tmp_path, write_json, write_image, log
+):
     write_image('dev-0-0-img0.png')
     line = dict(identifier='dev-0-0-1', sentence='two', label='True')
-    pair = dict(type='beit3_mm.TransformImages', transforms=[load()])
-    dataset = NLVR2Dataset(
-        data_root=str(tmp_path),
-        ann_file=write_json('dev', [line]),
-        pipeline=[pair, PACK],
-        test_mode=True,
-    )
+
+    def build(test_mode):
+        images = [load(skip_damaged=not test_mode)]
+        pair = dict(type='beit3_mm.TransformImages', transforms=images)
+        return NLVR2Dataset(
+            data_root=str(tmp_path),
+            ann_file=write_json('dev', [line]),
+            pipeline=[pair, PACK],
+            test_mode=test_mode,
+            max_refetch=3,
+        )
+
     with pytest.raises(SampleError) as failure:
-        dataset[0]
+        build(test_mode=True)[0]
     assert "identifier 'dev-0-0-1' (['" in str(failure.value)
     assert "img1.png'" in str(failure.value)
+    # There is no other pair to be drawn
+    with pytest.raises(SampleError, match=r'img1\.png.*were all rejected'):
+        SeededDataset(build(test_mode=False))[0]

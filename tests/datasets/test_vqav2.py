@@ -234,7 +234,9 @@ def test_arguments_are_checked(build):
         ValueError, match=r'=1 must .* 1 images of .*ions\.json'
     ):
         build([question(70)], test_mode=True, split='train', num_held_out=1)
-    for name in ('{id}.jpg', '{image_id:012d}.jpg', '{}.jpg'):
+    with pytest.raises(ValueError, match=r"image_name='a\.jpg' must hold the"):
+        build([question(70)], test_mode=True, image_name='a.jpg')
+    for name in ('{image_id}{id}.jpg', '{image_id:012d}.jpg'):
         with pytest.raises(ValueError, match=r"cannot name image 'a' \(.*\[0"):
             build([question(70, 'a')], test_mode=True, image_name=name)
 

@@ -4,8 +4,10 @@
 import pytest
 import torch
 from official_weights import ARCH, adapter_names, build, official, pretrained
+from torch import nn
 
 from beit3_mm.checkpoint import CheckpointError, convert_official
+from beit3_mm.engine.loading import load_weights
 from beit3_mm.engine.pretrained import load_pretrained
 from beit3_mm.models.backbones import BEiT3Adapter, BEiT3ViT
 
@@ -89,3 +91,32 @@ def test_the_papers_form_passes_on_its_experts(save):
         'backbone.encoder.norm.shared.weight',
         'backbone.encoder.norm.shared.bias',
     ]
+
+
+@pytest.mark.parametrize('kind', ['vit', 'adapter'])
+def test_inside_a_host_the_backbone_is_found(kind):
+    vit = dict(ARCH, num_layers=4)
+    backbone = (
+        BEiT3ViT(**vit)
+        if kind == 'vit'
+        else BEiT3Adapter(vit=vit, conv_channels=4, deform_num_heads=3)
+    )
+    host = nn.Module()
+    host.backbone, host.neck = backbone, nn.Linear(24, 24)
+    weights = official('nlvr2', num_layers=4)
+    report = load_weights(host, weights, 'a.pth')
+    encoder = backbone if kind == 'vit' else backbone.vit
+    expected = convert_official(weights).weights
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, expected[f'backbone.{name}']), name
+    assert len(report.loaded) == len(encoder.state_dict())
+    assert {'neck.weight', 'neck.bias'} <= set(report.missing)
+    assert 'head.dense1.weight' in report.unexpected
+
+
+def test_a_few_vectors_that_fit_by_chance_are_an_error():
+    host = nn.Module()
+    host.backbone, host.fc = BEiT3ViT(**ARCH), nn.Linear(24, 10)
+    resnet = {'fc.weight': torch.zeros(10, 8), 'fc.bias': torch.zeros(10)}
+    with pytest.raises(CheckpointError, match=r'nothing in a\.pth fits'):
+        load_weights(host, resnet, 'a.pth')

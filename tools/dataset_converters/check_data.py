@@ -261,8 +261,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='change values of the config, such as '
-        'test_dataloader.dataset.data_root=data/coco',
+        help='change values of the config',
     )
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of an error'
