@@ -179,14 +179,12 @@ def build_loop(runner: Runner, stage: str) -> Any:
     try:
         return getattr(runner, f'{stage}_loop')
     except Exception as error:
-        configs = [
-            runner.cfg.get(f'{stage}_{part}')
-            for part in ('dataloader', 'evaluator')
-        ]
-        files = ', '.join(dict.fromkeys(_annotation_files(configs)))
+        parts = [f'{stage}_{part}' for part in ('dataloader', 'evaluator')]
+        configs = {part: runner.cfg.get(part) for part in parts}
+        files = dict.fromkeys(_annotation_files(list(configs.values())))
         raise ValueError(
-            f'{stage}_dataloader or {stage}_evaluator '
-            f'({files or "no ann_file"}): {type(error).__name__}: '
+            f'{" or ".join(part for part in parts if configs[part])} '
+            f'({", ".join(files) or "no ann_file"}): {type(error).__name__}: '
             f'{message(error)}'
         ) from error
 

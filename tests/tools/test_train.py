@@ -1,7 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
 import os
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -78,7 +77,7 @@ def test_resume_without_checkpoint_starts_afresh(
         (
             "train_dataloader['dataset']['dataset']['ann_file'] = 'gone.json'",
             [],
-            r'train_dataloader.*gone\.json',
+            r'error: train_dataloader \(.*gone\.json',
         ),
         (
             "test_evaluator['ann_file'] = 'gone.json'",
@@ -189,9 +188,6 @@ def test_two_processes_train_resume_and_test(write_config, tmp_path):
     gloo = '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'
 
     def run(script, *args):
-        with socket.socket() as free:
-            free.bind(('127.0.0.1', 0))
-            port = free.getsockname()[1]
         done = subprocess.run(
             ['bash', TOOLS / f'{script}.sh', *map(str, args), *gloo],
             capture_output=True,
@@ -199,7 +195,6 @@ def test_two_processes_train_resume_and_test(write_config, tmp_path):
             env={
                 **os.environ,
                 'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-                'PORT': str(port),
                 'OMP_NUM_THREADS': '1',
                 'PYTHONFAULTHANDLER': '1',
             },
@@ -230,6 +225,42 @@ def test_interruption_says_how_to_go_on(
     monkeypatch.setattr(Runner, 'train', interrupted)
     with pytest.raises(SystemExit, match=r'at iteration 0; go on with --res'):
         run_tool('train', write_config(), '--work-dir', tmp_path / 'w')
+
+
+@pytest.mark.parametrize('inputs', [('dist_train', 1), ('dist_test', 2)])
+def test_scripts_start_processes(tmp_path, inputs):
+    script, number = inputs
+    files = ['config.py', 'x.pth'][:number]
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+
+    def arguments(**variables):
+        path = f'{tmp_path}:{os.environ["PATH"]}'
+        command = ['bash', TOOLS / f'{script}.sh', *files, '8', '--x']
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            env={'PATH': path, **variables},
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    start, end = (
+        ['-m', 'torch.distributed.run'],
+        [
+            '--nproc-per-node=8',
+            str(TOOLS / f'{script.removeprefix("dist_")}.py'),
+            *(*files, '--launcher', 'pytorch', '--x'),
+        ],
+    )
+    # On one machine runs must not meet at one port.
+    assert arguments() == [*start, '--standalone', *end]
+    assert arguments(NNODES='2', NODE_RANK='1', MASTER_ADDR='a') == [
+        *(*start, '--nnodes=2', '--node-rank=1'),
+        *('--master-addr=a', '--master-port=29500', *end),
+    ]
 
 
 @pytest.mark.parametrize(

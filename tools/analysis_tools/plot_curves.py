@@ -57,13 +57,14 @@ def plot(curves: Curves, keys: list[str], out: Path) -> None:
                 f'--keys {key}: not logged; there are {sorted(curves)}'
             )
     figure, axes = plt.subplots(figsize=(8, 4.5), layout='constrained')
+    axes.set_prop_cycle(color=plt.get_cmap('tab20').colors)
     for key in keys:
         steps = sorted(curves[key])
         axes.plot(steps, [curves[key][step] for step in steps], label=key)
     axes.set_xlabel('step')
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc='outside right upper')
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=120)
     plt.close(figure)
