@@ -9,6 +9,7 @@ from mmdet.datasets import Objects365V2Dataset as MMDetObjects365V2Dataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
 
+from beit3_mm.datasets.run_lengths import covered_pixels
 from beit3_mm.datasets.seeding import SampleError
 from beit3_mm.registry import DATASETS
 
@@ -20,9 +21,9 @@ class CheckedAnnotations:
 
     - what is no COCO file, a box that is not four finite numbers, a polygon
       that is not a list of finite numbers (mmdet hangs on NaN), a run-length
-      mask of another size than its image, no mask at all where masks are
-      loaded, and classes that the file does not have, or has in another order
-      (mmdet shifts the labels), are errors;
+      mask that does not fit its image, no mask at all where masks are loaded,
+      and classes that the file does not have, or has in another order (mmdet
+      shifts the labels), are errors;
     - annotations of a category or an image that the file does not list are
       left out, and those without a mask, in a file that has masks, are
       ignored where masks are loaded; the log says how many;
@@ -144,6 +145,12 @@ def _find_fault(annotation: dict, image: dict) -> str | None:
         size = [image.get('height'), image.get('width')]
         if image and mask.get('size') != size:
             return f'has a mask of size {mask.get("size")}, its image {size}'
+        pixels = covered_pixels(mask.get('counts'))
+        if image and pixels != math.prod(size):
+            return (
+                f'has a run-length mask of {pixels or "no"} pixels, its image '
+                f'{math.prod(size)}'
+            )
     elif mask and not (
         isinstance(mask, list)
         and all(isinstance(p, list) and _all_finite(p) for p in mask)
