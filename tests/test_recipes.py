@@ -118,6 +118,7 @@ HEADS = {
     'model.test_cfg.rcnn.nms.iou_threshold': 0.6,
     'model.test_cfg.rcnn.score_thr': 0.0,
     'auto_scale_lr.base_batch_size': 64,
+    'default_hooks.class_count.type': 'beit3_mm.ClassCountHook',
 }
 COCO_MASKS = {
     'model.roi_head.mask_head.norm_cfg.type': 'beit3_mm.LayerNorm2d',

@@ -2,6 +2,7 @@
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
@@ -23,7 +24,7 @@ class CheckedAnnotations:
       that is not a list of finite numbers (mmdet hangs on NaN), a run-length
       mask that does not fit its image, no mask at all where masks are loaded,
       and classes that the file does not have, or has in another order (mmdet
-      shifts the labels), are errors;
+      shifts the labels), are errors, as is a missing folder of images;
     - annotations of a category or an image that the file does not list are
       left out, and those without a mask, in a file that has masks, are
       ignored where masks are loaded; the log says how many;
@@ -37,6 +38,8 @@ class CheckedAnnotations:
 
         Raises:
             ValueError: If the file cannot be used as it is.
+            FileNotFoundError: If there is no such file, or no folder of
+                images.
         """
         try:
             coco = COCO(path)
@@ -46,6 +49,12 @@ class CheckedAnnotations:
                 f'{self.ann_file} is not a COCO annotation file: '
                 f'{type(error).__name__}: {error}'
             ) from error
+        folder = self.data_prefix.get('img') or '.'
+        if self.backend_args is None and not Path(folder).is_dir():
+            raise FileNotFoundError(
+                f'{self.ann_file}: there is no folder {folder} of its images; '
+                'set data_root and data_prefix=dict(img=...)'
+            )
         _check_images(coco, self.ann_file)
         _check_annotations(coco, self.ann_file)
         _check_classes(coco, self.ann_file, self.metainfo['classes'])

@@ -148,7 +148,8 @@ class SeededDataset(Dataset):
         raise SampleError(
             f'{self._name(first)} and {dataset.max_refetch} others drawn in '
             f'its place were all rejected (None) by a transform of '
-            f'{type(dataset).__name__}: check the pipeline'
+            f'{type(dataset).__name__}: check the images, of which the log '
+            'says what is wrong with them, and the pipeline'
         )
 
     def _named(self, prepare: Any, index: int) -> Any:

@@ -1,5 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 from beit3_mm.engine.amp_optim_wrapper import AmpOptimWrapper
+from beit3_mm.engine.class_count import ClassCountHook
 from beit3_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from beit3_mm.engine.load_checkpoint import LoadCheckpointHook
 from beit3_mm.engine.safe_checkpoint import SafeCheckpointHook
@@ -7,6 +8,7 @@ from beit3_mm.engine.sample_order import SampleOrderHook
 
 __all__ = [
     'AmpOptimWrapper',
+    'ClassCountHook',
     'LayerDecayOptimWrapperConstructor',
     'LoadCheckpointHook',
     'SafeCheckpointHook',

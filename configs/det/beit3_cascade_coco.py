@@ -31,6 +31,7 @@ model = dict(
 visualizer = dict(type='mmdet.DetLocalVisualizer')
 default_hooks = dict(
     checkpoint=dict(interval=5000, by_epoch=False),
+    class_count=dict(type='beit3_mm.ClassCountHook'),
     visualization=dict(type='mmdet.DetVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)

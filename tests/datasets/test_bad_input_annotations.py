@@ -66,7 +66,7 @@ def build(tmp_path):
         return CocoDataset(
             ann_file='ann.json',
             data_root=str(tmp_path),
-            data_prefix=dict(img=''),
+            data_prefix=kwargs.pop('data_prefix', dict(img='')),
             metainfo=dict(classes=classes),
             serialize_data=False,  # saves a slow gc.collect()
             **kwargs,
@@ -112,6 +112,13 @@ def test_broken_json_is_named(build, text):
 def test_missing_annotation_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.json'):
         CocoDataset(ann_file=str(tmp_path / 'nowhere.json'))
+
+
+def test_missing_folder_of_images_is_named(build):
+    with pytest.raises(
+        FileNotFoundError, match=r'ann\.json: there is no folder .*/nowhere of'
+    ):
+        build(annotation(), data_prefix=dict(img='nowhere'))
 
 
 @pytest.mark.parametrize('key', ['images', 'categories'])
