@@ -121,3 +121,10 @@ def test_headers_say_what_users_need(path):
         assert word in text, word
     assert name(path) in text.replace('# ', '').replace('\n', ' ')
     assert len(lines) - len(header) <= 40
+
+
+@pytest.mark.parametrize('path', DEMOS, ids=name)
+def test_the_rate_of_a_demo_is_for_its_own_batch(path):
+    config = Config.fromfile(path)
+    loader = config.train_dataloader
+    assert config.auto_scale_lr.base_batch_size == loader.batch_size

@@ -59,6 +59,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={'head.classifier': dict(lr_mult=1.0)}),
     clip_grad=dict(max_norm=3.0),
 )
+auto_scale_lr = dict(base_batch_size=64)
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], eta_min_ratio=0.01),

@@ -55,6 +55,7 @@ optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     clip_grad=dict(max_norm=3.0),
 )
+auto_scale_lr = dict(base_batch_size=32)
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], eta_min_ratio=0.01),

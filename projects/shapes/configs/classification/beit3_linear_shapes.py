@@ -58,6 +58,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=3.0),
 )
+auto_scale_lr = dict(base_batch_size=32)
 warm_up, cosine = _base_.param_scheduler
 param_scheduler = [
     dict(warm_up, end=1),
