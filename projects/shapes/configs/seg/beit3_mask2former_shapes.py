@@ -15,8 +15,8 @@ classes = ['background'] + [
 num_classes = len(classes)
 load_from = None
 paper_form = dict(multiway_attention=False, sub_norm=False, num_vl_layers=3)
-arch = dict(_base_.archs.tiny, img_size=192, **paper_form)
-image_size = (192, 192)  # scenes of 128 pixels, enlarged
+arch = dict(_base_.archs.tiny, img_size=128, **paper_form)
+image_size = (128, 128)  # as the scenes are
 channels = 64
 attention = dict(embed_dims=channels, num_heads=4)
 ffn = dict(embed_dims=channels, feedforward_channels=4 * channels)
@@ -25,7 +25,7 @@ model = dict(
     data_preprocessor=dict(size=image_size, test_cfg=dict(size=image_size)),
     backbone=dict(
         vit=dict(**arch, drop_path_rate=0.0),
-        conv_channels=16,
+        conv_channels=32,
         deform_num_heads=4,
     ),
     decode_head=dict(
@@ -49,7 +49,7 @@ model = dict(
             ),
         ),
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
-        train_cfg=dict(num_points=2048),
+        train_cfg=dict(num_points=1024),
     ),
     test_cfg=dict(crop_size=image_size, stride=(128, 128)),
 )
@@ -70,7 +70,7 @@ train_pipeline, test_pipeline = (
 tta_pipeline = [dict(step) for step in _base_.tta_pipeline]
 tta_pipeline[1]['transforms'][0] = [
     dict(type='mmseg.Resize', scale=(side, side), keep_ratio=True)
-    for side in (160, 192, 256)
+    for side in (112, 128, 160)
 ]
 tta_pipeline[1]['transforms'][2] = [load_mask]
 
@@ -90,7 +90,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-max_iters = 700
+max_iters = 1400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
