@@ -17,6 +17,7 @@ from beit3_mm.layers.window import TokenMap
 
 Cache = tuple[Segments, ...]  # keys and values of each layer
 INIT_RANGE = 0.02  # BEiT-3, section 2.2: "such as [-0.02, 0.02]"
+PAPER_DIMS = 1408  # channels of the model that range is of
 
 
 class MultiwayEncoderLayer(nn.Module):
@@ -159,7 +160,7 @@ class MultiwayEncoder(nn.Module):
             if final_norm
             else None
         )
-        init_layers(self.layers, sub_norm)
+        init_layers(self.layers, sub_norm, embed_dims)
 
     def forward(
         self,
@@ -211,15 +212,22 @@ class MultiwayEncoder(nn.Module):
         return recompute(self.with_cp and self.training, function, *args)
 
 
-def init_layers(layers: nn.ModuleList, sub_norm: bool) -> None:
+def init_layers(
+    layers: nn.ModuleList, sub_norm: bool, embed_dims: int
+) -> None:
     """Initialises the linear layers of an encoder in place.
 
     Without sub-LN as BEiT does: uniform in a small range, then the output
     matrices of attention and feed-forward network of layer l (from 1) scaled
-    by 1 / sqrt(2 l) (BEiT-3, section 2.2). With sub-LN as Magneto does
-    (arXiv 2210.06423, figure 2): Xavier normal, with gain sqrt(log 2 N) for
-    the value, output and feed-forward matrices of N layers.
+    by 1 / sqrt(2 l) (BEiT-3, section 2.2). The paper's range is that of its
+    1408 channels; of C channels it is sqrt(1408 / C) times as wide, so that a
+    layer changes its input as much: narrow encoders hardly learn otherwise.
+
+    With sub-LN as Magneto does (arXiv 2210.06423, figure 2): Xavier normal,
+    with gain sqrt(log 2 N) for the value, output and feed-forward matrices of
+    N layers.
     """
+    limit = INIT_RANGE * math.sqrt(PAPER_DIMS / embed_dims)
     gain = math.sqrt(math.log(2 * len(layers))) if sub_norm else 1.0
     for index, layer in enumerate(layers, start=1):
         for name, module in layer.named_modules():
@@ -230,7 +238,7 @@ def init_layers(layers: nn.ModuleList, sub_norm: bool) -> None:
                 scaled = '.q_proj.' not in name and '.k_proj.' not in name
                 nn.init.xavier_normal_(module.weight, gain if scaled else 1)
                 continue
-            nn.init.uniform_(module.weight, -INIT_RANGE, INIT_RANGE)
+            nn.init.uniform_(module.weight, -limit, limit)
             if '.out_proj.' in name or name.endswith('.fc2'):
                 with torch.no_grad():
                     module.weight.div_(math.sqrt(2 * index))

@@ -144,7 +144,10 @@ def render_all(
     workers = min(os.cpu_count() or 1, len(jobs) // _SCENES_PER_WORKER)
     if workers < 2:
         return _collect(map(work, jobs), len(jobs))
-    with multiprocessing.Pool(workers, cv2.setNumThreads, (1,)) as pool:
+    # Not forked: OpenCV's threads, if it has begun some, would be waited for
+    # in the child, where they are not.
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(workers, cv2.setNumThreads, (1,)) as pool:
         return _collect(pool.imap(work, jobs, chunksize=16), len(jobs))
 
 

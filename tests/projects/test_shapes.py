@@ -61,13 +61,14 @@ def test_seed_and_split_change_the_scenes(everything, tmp_path):
 
 def test_several_processes_give_the_same(everything, tmp_path, monkeypatch):
     workers = []
-    pool = rendering.multiprocessing.Pool
+    spawn = rendering.multiprocessing.get_context('spawn')
+    pool = spawn.Pool
 
     def spy(number, *args):
         workers.append(number)
         return pool(number, *args)
 
-    monkeypatch.setattr(rendering.multiprocessing, 'Pool', spy)
+    monkeypatch.setattr(spawn, 'Pool', spy)
     monkeypatch.setattr(rendering.os, 'cpu_count', lambda: 2)
     monkeypatch.setattr(rendering, '_SCENES_PER_WORKER', 5)
     assert run(tmp_path / 'again', '--train', 12, '--val', 8) == 0

@@ -48,8 +48,9 @@ def test_a_task_starts_where_its_predecessor_ends(name):
     before = Config.fromfile(
         ROOT / demo.CONFIGS / tasks.TASKS[task.start].config
     )
-    last = f'epoch_{before.train_cfg.max_epochs}.pth'
-    assert config.load_from == str(demo.Demo(task.start).folder / last)
+    steps = before.train_cfg.get('max_iters')
+    last = f'iter_{steps}' if steps else f'epoch_{before.train_cfg.max_epochs}'
+    assert config.load_from == f'{demo.Demo(task.start).folder}/{last}.pth'
 
 
 @pytest.mark.parametrize('name', baselines.BASELINES)

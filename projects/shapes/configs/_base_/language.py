@@ -7,9 +7,11 @@ shapes_root = 'work_dirs/shapes/data/'
 shapes_tokenizer = 'work_dirs/shapes/shapes.spm'
 # 128 pieces; <pad> and <mask> are added, the rest stays free
 shapes_text = dict(vocab_size=136, max_text_positions=66)
-# The paper's form, as in the detector: it learns faster from so few samples.
-shapes_form = dict(multiway_attention=False, sub_norm=False, num_vl_layers=3)
-shapes_size = 192  # scenes of 128 pixels, enlarged
+# The paper's form, with its patches of 14 pixels
+shapes_form = dict(
+    patch_size=14, multiway_attention=False, sub_norm=False, num_vl_layers=3
+)
+shapes_size = 140  # scenes of 128 pixels, as 10 x 10 patches
 shapes_images = [
     dict(type='beit3_mm.LoadImageFromFile'),
     dict(type='mmcv.Resize', scale=(shapes_size, shapes_size)),

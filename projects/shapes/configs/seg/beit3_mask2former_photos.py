@@ -13,7 +13,7 @@
 #   val_dataloader.dataset.data_root=DIR
 # and for tools/test.py test_dataloader in the same way.
 _base_ = './beit3_mask2former_shapes.py'
-load_from = 'work_dirs/shapes/seg/iter_700.pth'
+load_from = f'work_dirs/shapes/seg/iter_{_base_.max_iters}.pth'
 num_classes = 200
 image_size = (256, 256)
 model = dict(
@@ -22,6 +22,7 @@ model = dict(
         num_classes=num_classes,
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
     ),
+    auxiliary_head=dict(num_classes=num_classes),
     test_cfg=dict(crop_size=image_size, stride=image_size),
 )
 load_mask = dict(_base_.load_mask, num_classes=num_classes)
