@@ -73,10 +73,7 @@ TASKS = {
         dense=True,
     ),
     'seg': Task(
-        'seg/beit3_mask2former_shapes.py',
-        {'mIoU': 'mIoU'},
-        start='det',
-        dense=True,
+        'seg/beit3_mask2former_shapes.py', {'mIoU': 'mIoU'}, dense=True
     ),
     'retrieval': Task(
         'retrieval/beit3_dual_shapes.py',

@@ -12,7 +12,7 @@ _base_ = [
 arch = dict(
     _base_.archs.tiny, img_size=_base_.shapes_size, **_base_.shapes_form
 )
-load_from = 'work_dirs/shapes/vqa/epoch_5.pth'
+load_from = 'work_dirs/shapes/vqa/epoch_4.pth'
 model = dict(
     backbone=dict(**arch, **_base_.shapes_text, drop_path_rate=0.0),
     head=dict(embed_dims=arch['embed_dims']),

@@ -30,7 +30,7 @@ val_dataloader = dict(
     dataset=dict(**scenes, split=['val', 'test']),
 )
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=5, val_interval=5)
+train_cfg = dict(max_epochs=4, val_interval=4)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     optimizer=dict(lr=1e-3),

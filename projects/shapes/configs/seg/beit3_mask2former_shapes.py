@@ -1,12 +1,11 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# A tiny BEiT-3 segmentor on generated scenes: 12 classes of objects and the
-# background. Its encoder is that of the demo's detector, since Mask2Former's
-# queries take long to tell shapes from random weights; an auxiliary head, as
-# mmseg's other models have, helps the adapter.
+# A tiny BEiT-3 segmentor, from random weights, on generated scenes: 12 classes
+# of objects and the background.
 # Numbers: sizes, schedule and rates are ours, chosen for 10 minutes of 2 CPU
 # cores; everything else is the base ADE20K segmentor's.
-# Expected: mIoU 26.5 on held-out scenes, from a run of this file; it needs
-# more than its 700 steps.
+# Expected: mIoU 27.9 on held-out scenes, 28.2 with multi-scale and flip, from a
+# run of this file: masks and colours are right, shapes hardly better than by
+# chance.
 # Command: python projects/shapes/demo.py seg
 _base_ = '../../../../configs/seg/beit3_mask2former_ade20k.py'
 classes = ['background'] + [
@@ -15,10 +14,10 @@ classes = ['background'] + [
     for colour in ('red', 'green', 'blue', 'yellow')
 ]
 num_classes = len(classes)
-load_from = 'work_dirs/shapes/det/iter_1500.pth'
+load_from = None
 paper_form = dict(multiway_attention=False, sub_norm=False, num_vl_layers=3)
-arch = dict(_base_.archs.tiny, img_size=192, **paper_form)
-image_size = (160, 160)  # scenes of 128 pixels, enlarged
+arch = dict(_base_.archs.tiny, img_size=128, **paper_form)
+image_size = (128, 128)  # as the scenes are
 channels = 64
 attention = dict(embed_dims=channels, num_heads=4)
 ffn = dict(embed_dims=channels, feedforward_channels=4 * channels)
@@ -53,17 +52,6 @@ model = dict(
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
         train_cfg=dict(num_points=1024),
     ),
-    auxiliary_head=dict(
-        type='mmseg.FCNHead',
-        in_channels=arch['embed_dims'],
-        in_index=1,  # stride 8
-        channels=channels,
-        num_convs=2,
-        concat_input=False,
-        num_classes=num_classes,
-        norm_cfg=dict(type='GN', num_groups=16),
-        loss_decode=dict(type='mmseg.CrossEntropyLoss', avg_non_ignore=True),
-    ),
     test_cfg=dict(crop_size=image_size, stride=(128, 128)),
 )
 
@@ -72,24 +60,18 @@ steps = {
     load_mask['type']: load_mask,
     'mmcv.RandomResize': dict(scale=image_size, ratio_range=(0.8, 1.25)),
     'mmseg.RandomCrop': dict(crop_size=image_size),
+    # colours are classes
+    'mmseg.PhotoMetricDistortion': dict(hue_delta=1),
     'mmseg.Resize': dict(scale=image_size),
 }
 train_pipeline, test_pipeline = (
-    [
-        dict(step, **steps.get(step.type, {}))
-        for step in pipeline
-        if step.type != 'mmseg.PhotoMetricDistortion'  # colours are classes
-    ]
+    [dict(step, **steps.get(step.type, {})) for step in pipeline]
     for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
-)
-# Shapes have no up.
-train_pipeline.insert(
-    -1, dict(type='mmcv.RandomFlip', prob=0.5, direction='vertical')
 )
 tta_pipeline = [dict(step) for step in _base_.tta_pipeline]
 tta_pipeline[1]['transforms'][0] = [
     dict(type='mmseg.Resize', scale=(side, side), keep_ratio=True)
-    for side in (128, 160, 192)
+    for side in (112, 128, 160)
 ]
 tta_pipeline[1]['transforms'][2] = [load_mask]
 
@@ -104,19 +86,19 @@ data = dict(
     metainfo=dict(classes=classes, palette=palette),
 )
 train_dataloader = dict(
-    batch_size=4, dataset=dict(dataset=dict(data, pipeline=train_pipeline))
+    batch_size=8, dataset=dict(dataset=dict(data, pipeline=train_pipeline))
 )
 val_dataloader = dict(dataset=dict(data, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-max_iters = 1500
+max_iters = 1400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=1.0),
 )
-auto_scale_lr = dict(base_batch_size=4)
+auto_scale_lr = dict(base_batch_size=8)
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=100))
 param_scheduler = [
     dict(_base_.param_scheduler[0], end=50),

@@ -47,7 +47,7 @@ test_evaluator = dict(
     _delete_=True, type='beit3_mm.VQAScore', answer_file=answer_file
 )
 lr = 1e-3
-train_cfg = dict(max_epochs=5, val_interval=5)
+train_cfg = dict(max_epochs=4, val_interval=4)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     optimizer=dict(lr=lr, betas=(0.9, 0.999), weight_decay=0.05),
