@@ -147,7 +147,7 @@ class Demo:
         )
         metrics = newest_metrics(ROOT / folder)
         return ', '.join(
-            f'{words} {metrics[key]:.4g}'
+            f'{words} {metrics[key]:.{self.task.digits}f}'
             for key, words in self.task.metrics.items()
         )
 

@@ -52,6 +52,7 @@ class Task:
     Attributes:
         config: Below `projects/shapes/configs`.
         metrics: Words for the metrics, by their keys.
+        digits: Of the metrics behind the point; most are per cent.
         commands: To be run before.
         start: Task whose checkpoint this one starts from.
         dense: Whether tools/test.py draws it and has views to merge.
@@ -62,6 +63,7 @@ class Task:
     commands: tuple[Command, ...] = ()
     start: str | None = None
     dense: bool = False
+    digits: int = 1
 
 
 _TEXT = (TRAIN_TOKENIZER,)
@@ -71,6 +73,7 @@ TASKS = {
         'det/beit3_cascade_shapes.py',
         {'coco/bbox_mAP': 'box AP', 'coco/segm_mAP': 'mask AP'},
         dense=True,
+        digits=3,
     ),
     'seg': Task(
         'seg/beit3_mask2former_shapes.py', {'mIoU': 'mIoU'}, dense=True
