@@ -5,12 +5,15 @@ import importlib.util
 import itertools
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from beit3_mm.engine import loading
@@ -155,6 +158,10 @@ def run_tool(monkeypatch):
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        # Runs of one second have one name, by which mmengine would give the
+        # second the logger of the first, with its closed files.
+        for named in (MMLogger, MessageHub, Visualizer):
+            monkeypatch.setattr(named, '_instance_dict', OrderedDict())
         module.main()
 
     return run
