@@ -44,6 +44,7 @@ MODELS = _child(
     'models.heads',
     'models.multimodal',
     'models.necks',
+    'models.pretraining',
     *['models.detection'] * _DETECTION,
     *['models.segmentation'] * _SEGMENTATION,
 )

@@ -118,10 +118,11 @@ def documented_models(*packages):
             yield cls, '\n'.join(lines).strip()
 
 
-def test_examples_of_heads_and_multimodal_models_build():
-    packages = 'beit3_mm.models.heads', 'beit3_mm.models.multimodal'
+def test_examples_of_heads_and_models_build():
+    names = 'heads', 'multimodal', 'pretraining'
+    packages = [f'beit3_mm.models.{name}' for name in names]
     models = list(documented_models(*packages))
-    assert len(models) >= 9
+    assert len(models) >= 12
     for cls, example in models:
         model = MODELS.build(eval(example))
         kinds = {type(module) for module in model.modules()}

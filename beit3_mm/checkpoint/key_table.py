@@ -124,7 +124,6 @@ HEADS = {  # task: ours: official
         'head.norm.{leaf}': 'fc_norm.{leaf}',
         'head.fc.{leaf}': 'head.{leaf}',
     },
-    # Ours are names of a model that is still to be built, MaskedDataModeling.
     # Of the official visual head only its 8192 rows are certain; `mim_head`
     # is [unverified].
     'pretraining': {

@@ -2,6 +2,7 @@
 from beit3_mm.models.heads.caption import CaptionHead
 from beit3_mm.models.heads.classification import ClassificationHead
 from beit3_mm.models.heads.contrastive import ContrastiveHead
+from beit3_mm.models.heads.mdm import MaskedModelingHead
 from beit3_mm.models.heads.nlvr2 import NLVR2Head
 from beit3_mm.models.heads.vqa import VQAHead
 
@@ -9,6 +10,7 @@ __all__ = [
     'CaptionHead',
     'ClassificationHead',
     'ContrastiveHead',
+    'MaskedModelingHead',
     'NLVR2Head',
     'VQAHead',
 ]

@@ -79,7 +79,11 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
                 images of different sizes.
             TypeError: If the texts of a sample are no tensor.
         """
-        inputs = _transpose(data['inputs'])
+        inputs = transpose_inputs(data['inputs'])
+        if unknown := set(inputs) - KEYS:
+            raise ValueError(
+                f'inputs hold {sorted(unknown)}; known are {sorted(KEYS)}'
+            )
         samples = self.cast_data(data.get('data_samples'))
         batch = {}
         if 'image' in inputs:
@@ -124,8 +128,15 @@ class MultimodalDataPreprocessor(BaseDataPreprocessor):
         return self.cast_data(torch.arange(longest) >= lengths[:, None])
 
 
-def _transpose(inputs: dict | list[dict]) -> dict[str, list[Tensor]]:
-    """Returns the inputs as a dict of lists, one item for each sample."""
+def transpose_inputs(inputs: dict | list[dict]) -> dict[str, list[Tensor]]:
+    """Returns inputs as a new dict of lists, one item for each sample.
+
+    Args:
+        inputs: Such a dict, or the dicts of the samples.
+
+    Raises:
+        ValueError: If the samples hold different inputs.
+    """
     if not isinstance(inputs, dict):
         different = [
             item for item in inputs if item.keys() != inputs[0].keys()
@@ -135,12 +146,8 @@ def _transpose(inputs: dict | list[dict]) -> dict[str, list[Tensor]]:
                 f'samples of one batch hold {sorted(inputs[0])} and '
                 f'{sorted(different[0])}: they must hold the same inputs'
             )
-        inputs = {key: [item[key] for item in inputs] for key in inputs[0]}
-    if unknown := set(inputs) - KEYS:
-        raise ValueError(
-            f'inputs hold {sorted(unknown)}; known are {sorted(KEYS)}'
-        )
-    return inputs
+        return {key: [item[key] for item in inputs] for key in inputs[0]}
+    return dict(inputs)
 
 
 def _check_sizes(images: list[Tensor], samples: list | None) -> None:
