@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 # Pretraining. Numbers: Table 11 [tables] and section 2.3 [text] of arXiv
-# 2208.10442. It leaves open the smallest rate and what is free of weight
-# decay: BEiT v2's [official code: beit2, PRETRAINING.md, modeling_pretrain.py].
+# 2208.10442. They leave open the smallest rate and what is free of weight
+# decay: BEiT v2's [official code: beit2, PRETRAINING.md and its optimizer].
 # A schedule of other steps, as of a run with accumulated gradients, is
 #     train_cfg = dict(max_iters=STEPS)
 #     param_scheduler = [
