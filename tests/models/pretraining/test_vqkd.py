@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import pytest
-import visual_tokenizers
 import torch
+import visual_tokenizers
 from mmengine.registry import MODELS
 
 from beit3_mm.checkpoint import CheckpointError
