@@ -18,13 +18,18 @@ class FeedForward(nn.Module):
         feedforward_channels: Inner width.
         sub_norm: Adds the sub-LN after the activation (Magneto, arXiv
             2210.06423; the released form of BEiT-3).
+        norm_eps: Of the LayerNorm in front.
     """
 
     def __init__(
-        self, embed_dims: int, feedforward_channels: int, sub_norm: bool
+        self,
+        embed_dims: int,
+        feedforward_channels: int,
+        sub_norm: bool,
+        norm_eps: float = LAYER_NORM_EPS,
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(embed_dims, LAYER_NORM_EPS)
+        self.norm = nn.LayerNorm(embed_dims, norm_eps)
         self.fc1 = nn.Linear(embed_dims, feedforward_channels)
         self.sub_norm = (
             nn.LayerNorm(feedforward_channels, LAYER_NORM_EPS)
