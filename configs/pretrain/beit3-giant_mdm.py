@@ -15,24 +15,10 @@
 _base_ = './beit3_mdm.py'
 arch = _base_.archs.giant
 model = dict(
-    backbone=dict(**arch, with_cp=True),  # cp: ours
+    # cp, of whole layers: ours
+    backbone=dict(**arch, with_cp=True, with_ffn_cp=False),
     head=dict(embed_dims=arch.embed_dims),
 )
-steps = {
-    'beit3_mm.TwoViews': dict(tokenizer_img_size=256),
-    'beit3_mm.BlockMask': dict(patch_size=14),
-}
-images, pairs = (
-    [dict(step, **steps.get(step.type, {})) for step in pipeline]
-    for pipeline in (_base_.image_pipeline, _base_.pair_pipeline)
-)
 train_dataloader = dict(
-    batch_size=24,
-    dataset=dict(
-        dataset=dict(
-            datasets=dict(
-                image=dict(pipeline=images), pair=dict(pipeline=pairs)
-            )
-        )
-    ),
+    batch_size=24, dataset=dict(dataset=dict(datasets=_base_.datasets_p14))
 )

@@ -9,8 +9,5 @@
 # bash tools/dist_train.sh configs/pretrain/beit3-large_mdm.py 8
 _base_ = './beit3_mdm.py'
 arch = _base_.archs.large
-model = dict(
-    backbone=dict(**arch, with_cp=True),  # cp: ours
-    head=dict(embed_dims=arch.embed_dims),
-)
+model = dict(backbone=dict(**arch), head=dict(embed_dims=arch.embed_dims))
 train_dataloader = dict(batch_size=48)

@@ -19,7 +19,7 @@ _base_ = [
 ]
 arch = _base_.archs.base
 model = dict(
-    backbone=dict(**arch, drop_path_rate=0.1),
+    backbone=dict(**arch, drop_path_rate=0.1, with_ffn_cp=True),  # cp: ours
     head=dict(embed_dims=arch.embed_dims),
     visual_tokenizer=_base_.visual_tokenizers.base,
 )

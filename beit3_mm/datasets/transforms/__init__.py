@@ -5,13 +5,18 @@ from beit3_mm.datasets.transforms.images import (
     TranslatePixels,
 )
 from beit3_mm.datasets.transforms.loading import LoadImageFromFile
+from beit3_mm.datasets.transforms.masked_modeling import BlockMask, TwoViews
+from beit3_mm.datasets.transforms.packed_text import PackText
 from beit3_mm.datasets.transforms.text import MaskText, TokenizeText
 
 __all__ = [
+    'BlockMask',
     'LoadImageFromFile',
     'MaskText',
     'PackMultimodalInputs',
+    'PackText',
     'TokenizeText',
     'TransformImages',
     'TranslatePixels',
+    'TwoViews',
 ]
