@@ -21,6 +21,7 @@ model = dict(
         feedforward_channels=512,
         teacher_dims=39,  # 3 of colour, 9 directions in 2 x 2 cells
         num_codes=num_codes,
+        quantizer=dict(revive_after=50),  # of 1000 steps
     ),
     teacher=dict(
         _delete_=True, type='beit3_mm.HandcraftedTeacher', patch_size=16
@@ -64,7 +65,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(num_codes=num_codes)
 test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=8, val_interval=8)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     optimizer=dict(lr=1e-3),
