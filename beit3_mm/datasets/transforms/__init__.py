@@ -6,9 +6,11 @@ from beit3_mm.datasets.transforms.images import (
 )
 from beit3_mm.datasets.transforms.loading import LoadImageFromFile
 from beit3_mm.datasets.transforms.text import MaskText, TokenizeText
+from beit3_mm.datasets.transforms.visual_tokens import LoadVisualTokens
 
 __all__ = [
     'LoadImageFromFile',
+    'LoadVisualTokens',
     'MaskText',
     'PackMultimodalInputs',
     'TokenizeText',
