@@ -209,6 +209,21 @@ def test_backbones_of_mmpretrain_teach():
     assert losses['loss_teacher'].isfinite()
 
 
+def test_clip_of_mmpretrain_teaches(tmp_path):
+    from mmpretrain.models.utils.clip_generator_helper import CLIP
+
+    clip = CLIP(TEACHER_DIMS, 32, 1, 64, 8, 5, 7, 64, 1, 1)
+    path = tmp_path / 'clip.pth'
+    torch.save(clip.state_dict(), path)
+    model = build(
+        teacher=dict(type='mmpretrain.CLIPGenerator', tokenizer_path=str(path))
+    )
+    tokens = model.teacher_tokens(images(), (6, 16, TEACHER_DIMS))
+    expected = clip.eval().visual(images())[0][:, 1:]
+    torch.testing.assert_close(tokens, expected)
+    assert model(dict(image=images()), mode='loss')['loss_teacher'].isfinite()
+
+
 def test_wrong_input():
     with pytest.raises(ValueError, match='num_decoder_layers=0 cannot be'):
         build(tokenizer=dict(num_decoder_layers=0))
