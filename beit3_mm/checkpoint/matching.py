@@ -87,7 +87,7 @@ def match_tokenizer(
         model_names: Those of the model.
 
     Returns:
-        None where there is no tokenizer in the file, or none in the model.
+        Nothing if the file or the model has no tokenizer.
     """
     parts = {name: name for name in names}
     if OFFICIAL_CODES in names:

@@ -92,15 +92,17 @@ class VQKDTraining(BaseModel):
         # In a tuple it is no sub-module: not saved, wrapped or trained.
         self._frozen = ()
 
-    @property
-    def teacher(self) -> nn.Module:
-        """The frozen teacher, built and loaded when it is first needed."""
+    def load_teacher(self) -> nn.Module:
+        """Returns the frozen teacher, built and loaded at the first call."""
         if not self._frozen:
             teacher = MODELS.build(self.teacher_cfg)
             if hasattr(teacher, 'init_weights'):
                 teacher.init_weights()
-            device = next(self.parameters()).device
-            self._frozen = (teacher.eval().requires_grad_(False).to(device),)
+            # One by one: `eval` of mmpretrain's ViT returns nothing.
+            teacher.eval()
+            teacher.requires_grad_(False)
+            teacher.to(next(self.parameters()).device)
+            self._frozen = (teacher,)
         return self._frozen[0]
 
     def _apply(
@@ -112,9 +114,9 @@ class VQKDTraining(BaseModel):
         return super()._apply(fn, recurse)
 
     def init_weights(self) -> None:
-        """Initialises the tokenizer, and builds and loads the teacher."""
+        """Initialises the tokenizer, and loads the teacher."""
         super().init_weights()
-        _ = self.teacher
+        self.load_teacher()
 
     def forward(
         self,
@@ -190,7 +192,7 @@ class VQKDTraining(BaseModel):
             image.new_tensor(values).view(3, 1, 1)
             for values in (self.teacher_mean, self.teacher_std)
         )
-        tokens = self.teacher((255 * image - mean) / std)
+        tokens = self.load_teacher()((255 * image - mean) / std)
         if isinstance(tokens, list | tuple):
             tokens = tokens[0]
         if tokens.ndim == 4:  # (B, T, h, w) -> (B, N, T)

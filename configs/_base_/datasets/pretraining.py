@@ -10,6 +10,7 @@
 data_root = 'data/'
 tokenizer_file = 'data/beit3.spm'
 image_size = (224, 224)
+text_tokens, pair_tokens = 512, 64  # the longest
 
 views = dict(
     type='beit3_mm.TwoViews',
@@ -34,7 +35,9 @@ image_steps = [
 ]
 caption_steps = [
     dict(
-        type='beit3_mm.TokenizeText', model_file=tokenizer_file, max_tokens=64
+        type='beit3_mm.TokenizeText',
+        model_file=tokenizer_file,
+        max_tokens=pair_tokens,
     ),
     dict(
         type='beit3_mm.MaskText',
@@ -47,7 +50,11 @@ pack = dict(type='beit3_mm.PackMultimodalInputs')
 image_pipeline = [*image_steps, pack]
 pair_pipeline = [*image_steps, *caption_steps, pack]
 text_pipeline = [
-    dict(type='beit3_mm.PackText', model_file=tokenizer_file, max_tokens=512),
+    dict(
+        type='beit3_mm.PackText',
+        model_file=tokenizer_file,
+        max_tokens=text_tokens,
+    ),
     dict(
         type='beit3_mm.MaskText',
         model_file=tokenizer_file,
