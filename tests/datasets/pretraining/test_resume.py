@@ -34,9 +34,12 @@ class SampleReader(BaseModel):
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         for kind, samples in data_samples.items():
-            for tensors, sample in zip(inputs[kind], samples, strict=True):
+            for i, sample in enumerate(samples):
                 name = sample.get('img_path', sample.get('text_place'))
-                numbers = {k: v.sum().item() for k, v in tensors.items()}
+                numbers = {
+                    key: int(items[i].sum())
+                    for key, items in inputs[kind].items()
+                }
                 skipped = sample.get('skipped', [])
                 self.seen.append((kind, name, numbers, skipped))
         return dict(loss=self.weight)
