@@ -50,7 +50,7 @@ def test_layers_begin_the_smaller_the_deeper_they_are():
         expected = stds[0] / torch.arange(1.0, 5).sqrt()
         torch.testing.assert_close(stds, expected, rtol=0.05, atol=0)
     first = model.layers[0].ffn.fc1.weight
-    assert float(first.std()) == pytest.approx(0.02 * 8**0.5, rel=0.05)
+    assert first.std().item() == pytest.approx(0.02 * 8**0.5, rel=0.05)
 
 
 def test_the_cls_token_takes_part_and_is_dropped():
