@@ -7,6 +7,7 @@ from beit3_mm.datasets.pretraining import (
     ImageFolderDataset,
     MixedDataset,
     PairListDataset,
+    ShardDataset,
     TextCorpusDataset,
     collate_kinds,
 )
@@ -30,6 +31,7 @@ __all__ = [
     'SampleError',
     'SampleIndex',
     'SeededDataset',
+    'ShardDataset',
     'TextCorpusDataset',
     'VQAv2Dataset',
     'VisualGenomeQADataset',

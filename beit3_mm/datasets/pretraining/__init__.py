@@ -6,6 +6,7 @@ from beit3_mm.datasets.pretraining.mixed import (
     collate_kinds,
 )
 from beit3_mm.datasets.pretraining.pair_list import PairListDataset
+from beit3_mm.datasets.pretraining.shards import ShardDataset
 from beit3_mm.datasets.pretraining.text_corpus import (
     TextCorpus,
     TextCorpusDataset,
@@ -16,6 +17,7 @@ __all__ = [
     'ImageFolderDataset',
     'MixedDataset',
     'PairListDataset',
+    'ShardDataset',
     'TextCorpus',
     'TextCorpusDataset',
     'collate_kinds',

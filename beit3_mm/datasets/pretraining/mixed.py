@@ -7,6 +7,8 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from beit3_mm.datasets.seeding import SampleError
@@ -167,30 +169,50 @@ class MixedDataset(Dataset):
 def collate_kinds(samples: Sequence[dict]) -> dict:
     """Makes a batch of samples of `MixedDataset`, sorted by their kind.
 
+    Tensors of one shape are stacked: each tensor that a worker hands over
+    costs a file handle and a message between processes, and a batch of a
+    hundred samples would have hundreds.
+
     Args:
         samples: `dict(kind=..., inputs=..., data_samples=...)` each.
 
     Returns:
-        `inputs` and `data_samples`, dicts from the kind to a list of those of
-        its samples; kinds that do not occur are not in it.
+        `inputs`, a dict from the kind to what its samples hold: from each key
+        to a tensor (B, ...), or to a list where their shapes differ;
+        `data_samples`, from the kind to a list. Kinds that do not occur are
+        not in it.
 
     Raises:
-        ValueError: If a sample is not of a known kind.
+        ValueError: If a sample is not of a known kind, or holds other inputs
+            than the others of its kind.
     """
     if unknown := {sample.get('kind') for sample in samples} - set(KINDS):
         raise ValueError(
             f'samples of kind {unknown} must be one of {KINDS}: is the data '
             'set a beit3_mm.MixedDataset?'
         )
-    groups = {
-        kind: [sample for sample in samples if sample['kind'] == kind]
-        for kind in KINDS
-    }
+    batch: dict[str, dict] = dict(inputs={}, data_samples={})
+    for kind in KINDS:
+        group = [sample for sample in samples if sample['kind'] == kind]
+        if group:
+            inputs = [sample['inputs'] for sample in group]
+            batch['inputs'][kind] = _stack(kind, inputs)
+            batch['data_samples'][kind] = [x['data_samples'] for x in group]
+    return batch
+
+
+def _stack(kind: str, inputs: list[dict[str, Tensor]]) -> dict[str, Any]:
+    """Stacks what the samples of a kind hold, where it is of one shape."""
+    keys = inputs[0].keys()
+    if other := next((x for x in inputs if x.keys() != keys), None):
+        raise ValueError(
+            f'samples of kind {kind!r} hold {sorted(keys)} and '
+            f'{sorted(other)}: their data sets must have like pipelines'
+        )
+    columns = {key: [item[key] for item in inputs] for key in keys}
     return {
-        key: {
-            kind: [sample[key] for sample in group]
-            for kind, group in groups.items()
-            if group
-        }
-        for key in ('inputs', 'data_samples')
+        key: torch.stack(column)
+        if len({item.shape for item in column}) == 1
+        else column
+        for key, column in columns.items()
     }

@@ -127,7 +127,8 @@ class PairListDataset(PretrainingDataset):
             path, texts = PARSERS[Path(file.path).suffix](file[line])
         # damage to a line of millions is no reason to stop
         except ValueError as error:
-            return dict(sample_idx=index, rejected=f'{where}: {error}')
+            rejected = f'{where}: {error}'
+            return dict(img_path=where, sample_idx=index, rejected=rejected)
         path = os.path.join(self.img_root, path)
         info = dict(img_path=path, sample_idx=index, **texts)
         if not any(map(_is_filled, texts.values())):

@@ -84,6 +84,13 @@ text_dataset = dict(
 )
 pair_datasets = [
     dict(
+        type='beit3_mm.ShardDataset',
+        data_root=data_root,
+        shards=['cc12m/*.tar', 'cc3m/*.tar', 'sbu/*.tar'],
+        with_text=True,
+        pipeline=pair_pipeline,
+    ),
+    dict(
         type='beit3_mm.KarpathyDataset',
         data_root=data_root + 'coco/',
         ann_file='dataset_coco.json',
@@ -114,6 +121,8 @@ train_dataloader = dict(
         ),
     ),
 )
+# What cannot be read is replaced, counted, and named in skipped.txt.
+custom_hooks = [dict(type='beit3_mm.SkippedSamplesHook', interval=500)]
 val_dataloader = None
 val_evaluator = None
 test_dataloader = None

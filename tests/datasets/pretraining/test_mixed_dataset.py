@@ -1,7 +1,8 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import numpy as np
 import pytest
-from mmengine.registry import FUNCTIONS
+import torch
+from mmengine.registry import FUNCTIONS, MODELS
 from mmengine.structures import BaseDataElement
 
 from beit3_mm.datasets import (
@@ -38,7 +39,7 @@ class Part:
         if number in self.damaged:
             return None
         return dict(
-            inputs=dict(number=number),
+            inputs=dict(number=torch.tensor(number)),
             data_samples=BaseDataElement(metainfo=dict(number=number)),
         )
 
@@ -92,7 +93,7 @@ def test_the_seed_draws_the_replacement():
     dataset = SeededDataset(mixed(rejected=[300, 301]))
     drawn = [
         [
-            dataset[SampleIndex(8, 0, epoch)]['inputs']['number']
+            int(dataset[SampleIndex(8, 0, epoch)]['inputs']['number'])
             for epoch in range(20)
         ]
         for _ in range(2)
@@ -129,20 +130,61 @@ def test_wrong_parts_are_refused(datasets, message):
         MixedDataset(datasets)
 
 
+def collate(samples):
+    return FUNCTIONS.get('beit3_mm.collate_kinds')(samples)
+
+
 def test_batches_are_sorted_by_kind():
     dataset = mixed()
-    collate = FUNCTIONS.get('beit3_mm.collate_kinds')
     batch = collate([dataset[i] for i in (9, 1, 5, 0)])
-    assert batch['inputs'] == dict(
-        image=[dict(number=1), dict(number=0)],
-        text=[dict(number=101)],
-        pair=[dict(number=301)],
-    )
+    inputs = {k: x['number'].tolist() for k, x in batch['inputs'].items()}
+    assert inputs == dict(image=[1, 0], text=[101], pair=[301])
     samples = {
         kind: [sample.number for sample in group]
         for kind, group in batch['data_samples'].items()
     }
-    assert samples == dict(image=[1, 0], text=[101], pair=[301])
+    assert samples == inputs
     assert set(collate([dataset[4]])['inputs']) == {'text'}
     with pytest.raises(ValueError, match=r'kind \{None\} must be'):
         collate([dict(inputs=np.zeros(1))])
+
+
+def pair(length, **inputs):
+    inputs = dict(text_ids=torch.full((length,), length), **inputs)
+    return dict(kind='pair', inputs=inputs, data_samples=None)
+
+
+def test_what_is_of_one_shape_is_stacked():
+    images = torch.arange(24).reshape(2, 3, 2, 2)
+    samples = [pair(n, image=x) for n, x in zip((4, 3), images)]
+    inputs = collate(samples)['inputs']['pair']
+    assert torch.equal(inputs['image'], images)
+    assert [x.tolist() for x in inputs['text_ids']] == [[4] * 4, [3] * 3]
+    same = collate([samples[0]] * 3)['inputs']['pair']['text_ids']
+    assert same.shape == (3, 4)
+    with pytest.raises(ValueError, match=r"'pair' hold \['image', 'text_ids'"):
+        collate([*samples, pair(4)])
+
+
+def test_the_data_preprocessor_takes_it():
+    samples = [
+        pair(n, image=torch.full((3, 2, 2), n, dtype=torch.uint8))
+        for n in (4, 3, 4)
+    ]
+    preprocess = MODELS.build(
+        dict(
+            type='beit3_mm.MaskedModelingDataPreprocessor',
+            mean=[0, 0, 0],
+            std=[1, 1, 1],
+        )
+    )
+    for batch in (samples, samples[::2]):
+        inputs = preprocess(collate(batch))['inputs']['pair']
+        listed = dict(inputs=dict(pair=[x['inputs'] for x in batch]))
+        expected = preprocess(listed)['inputs']['pair']
+        assert inputs.keys() == expected.keys()
+        for key, value in expected.items():
+            if value is None:
+                assert inputs[key] is None
+            else:
+                assert torch.equal(inputs[key], value)

@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """The data configs of pretraining, on generated corpora of each format."""
 
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def corpora(shapes, tokenizer_file, tmp_path_factory):
         folder.mkdir(parents=True)
         (folder / '0.txt').write_text('the red circle is above\n' * 40)
     images = sorted((shapes / 'coco').glob('train2014/*.jpg'))
+    for name in 'cc12m', 'cc3m', 'sbu':
+        (root / name).mkdir()
+        with tarfile.open(root / name / '00000.tar', 'w') as tar:
+            tar.add(images[0], '000.jpg')
+            tar.add(root / 'text/stories/0.txt', '000.txt')
     lines = [f'{path}\tthe red circle\n' for path in images[:6]]
     (root / 'visual_genome').mkdir()
     (root / 'visual_genome/pairs.tsv').write_text(''.join(lines))
@@ -57,19 +63,18 @@ def test_a_batch_of_the_three_kinds(corpora, patch_size, view):
     assert [*inputs] == ['image', 'text', 'pair']
     number = (224 // patch_size) ** 2
     for kind in ('image', 'pair'):
-        assert len(inputs[kind]) == 2
-        for sample in inputs[kind]:
-            assert sample['image'].shape == (3, 224, 224)
-            assert sample['tokenizer_image'].shape == (3, view, view)
-            assert sample['image_mask'].shape == (number,)
-            assert sample['image_mask'].sum() == round(0.4 * number)
-    for sample in inputs['text']:
-        assert len(sample['text_ids']) <= 512
-        words = int((sample['target_ids'] > EOS_ID).sum())
-        assert sample['text_mask'].sum() == int(0.15 * words + 0.5)
-    for sample in inputs['pair']:
-        words = len(sample['text_ids']) - 2
-        assert sample['text_mask'].sum() == int(0.5 * words + 0.5)
+        assert inputs[kind]['image'].shape == (2, 3, 224, 224)
+        views = inputs[kind]['tokenizer_image']
+        assert views.shape == (2, 3, view, view)
+        masks = inputs[kind]['image_mask']
+        assert masks.shape == (2, number)
+        assert masks.sum(1).tolist() == [round(0.4 * number)] * 2
+    for kind, longest, share in (('text', 512, 0.15), ('pair', 64, 0.5)):
+        texts = zip(inputs[kind]['target_ids'], inputs[kind]['text_mask'])
+        for ids, mask in texts:
+            assert len(ids) <= longest
+            words = int((ids > EOS_ID).sum())
+            assert mask.sum() == int(share * words + 0.5)
 
 
 def test_the_scenes_in_their_place(shapes, tokenizer_file):
@@ -87,10 +92,10 @@ def test_the_scenes_in_their_place(shapes, tokenizer_file):
     loader.dataset.dataset.datasets = corpora
     inputs = batch(loader)['inputs']
     for kind in ('image', 'pair'):
-        assert inputs[kind][0]['image'].shape == (3, 140, 140)
-        assert inputs[kind][0]['tokenizer_image'].shape == (3, 160, 160)
-        assert inputs[kind][0]['image_mask'].sum() == 40
-    assert len(inputs['text'][0]['text_ids']) == 64
+        assert inputs[kind]['image'].shape == (2, 3, 140, 140)
+        assert inputs[kind]['tokenizer_image'].shape == (2, 3, 160, 160)
+        assert inputs[kind]['image_mask'].sum(1).tolist() == [40, 40]
+    assert len(inputs['text']['text_ids'][0]) == 64
 
 
 def test_scenes_with_captions_stay_as_they_are(shapes, tokenizer_file):
