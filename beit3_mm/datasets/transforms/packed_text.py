@@ -66,23 +66,25 @@ class PackText(BaseTransform):
         corpus = results['text_corpus']
         start, stop = results['text_window']
         begin = _next_text(corpus, int(np.random.randint(start, stop)))
-        if begin >= corpus.size:  # behind the last line
-            begin = _next_text(corpus, start)
-        place = corpus.name(min(begin, corpus.size - 1))
         try:
             ids = self._read_ids(corpus, begin)
+            if not ids:  # behind the last line: the last text of the corpus
+                last = max(corpus.size - self.max_tokens * BYTES_PER_ID, 0)
+                begin = _next_text(corpus, min(last, begin))
+                ids = self._read_ids(corpus, begin)
         except UnicodeDecodeError as error:
             results['rejected'] = (
-                f'{place}: not UTF-8 text ({error.reason} {error.start} bytes '
-                'on)'
+                f'{corpus.name(begin)}: not UTF-8 text ({error.reason} '
+                f'{error.start} bytes on)'
             )
             return None
         if not ids:
+            place = corpus.name(min(begin, corpus.size - 1))
             results['rejected'] = f'{place}: the text is blank'
             return None
         ids = Tokenizer.with_special(ids, self.max_tokens)
         results['text_ids'] = np.array(ids, np.int64)
-        results['text_place'] = place
+        results['text_place'] = corpus.name(begin)
         return results
 
     def _read_ids(self, corpus: Any, begin: int) -> list[int]:

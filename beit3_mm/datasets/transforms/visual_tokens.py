@@ -28,13 +28,21 @@ class LoadVisualTokens(BaseTransform):
         self.tokens = VisualTokens(folder)
 
     def transform(self, results: dict) -> dict | None:
-        """Adds `visual_ids`, int64 (N,); None where the image is damaged.
+        """Adds `visual_ids`, int64 (N,).
 
         Args:
             results: Holds `sample_idx` and `img_path`.
+
+        Returns:
+            `results`; or None for a damaged image, after `rejected` was added,
+            which says so.
         """
         ids = self.tokens.find(results['sample_idx'], results['img_path'])
         if ids is None:
+            results['rejected'] = (
+                f'{results["img_path"]} has no visual tokens: it could not be '
+                'read when they were made'
+            )
             return None
         results['visual_ids'] = ids
         return results

@@ -121,11 +121,13 @@ def test_what_cannot_be_read_is_rejected_with_its_place(pack):
     assert info['rejected'].endswith('the text is blank')
 
 
-def test_the_end_of_the_corpus_is_used(pack, tokenizer):
-    content = '\n'.join(LINES)
-    for seed in range(5):
-        results, _ = pack(content, index=99, bytes_per_sample=20, seed=seed)
-        assert tokenizer.decode(results['text_ids']).endswith('square')
+def test_behind_the_last_line_is_the_last_text(pack, tokenizer):
+    content = '\n'.join(LINES) + '\n\n\n'
+    size = len(content) + 2
+    results, info = pack(content, index=size - 1, bytes_per_sample=1)
+    assert info['text_window'] == (size - 1, size)
+    assert len(results['text_ids']) == 40
+    assert tokenizer.decode(results['text_ids']) in ' '.join(LINES)
 
 
 def test_masks_leave_out_the_ends_of_documents():
