@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import masked_modeling
+import official_weights
 import pytest
 import tiny_tasks
 import torch
@@ -53,12 +54,8 @@ def meta_model(config):
 @cache
 def pretrained(size):
     """Returns names and shapes of a pretraining checkpoint, as tensors."""
-    archs = Config.fromfile(CONFIGS / '_base_/archs.py').archs
-    arch = archs[size.removeprefix('-') or 'base']
-    model = masked_modeling.config(arch)
-    model['backbone'] = arch
-    model['head'].update(vocab_size=64010, num_visual_codes=8192)
-    return meta_model(model).state_dict()
+    path = CONFIGS / 'pretrain' / f'beit3{size}_mdm.py'
+    return meta_model(Config.fromfile(path).model).state_dict()
 
 
 @pytest.mark.filterwarnings('ignore:.*copying from a non-meta parameter')
@@ -85,6 +82,26 @@ def test_it_loads_into_every_recipe(name):
     text = str(report)
     assert f'{len(report.loaded)} weights loaded from mdm.pth' in text
     assert '\n  head.visual.weight\n' in f'{text}\n'
+
+
+@pytest.mark.parametrize('task', [None, 'pretraining', 'vqa'])
+def test_pretraining_goes_on_from_released_files(task):
+    arch = official_weights.ARCH
+    config = masked_modeling.config(arch)
+    config['backbone'] = dict(arch, **official_weights.TEXTS)
+    config['head'].update(num_visual_codes=8192)
+    model = MODELS.build(config)
+    weights = official_weights.official(task)
+    report = load_weights(model, weights, 'beit3.pth')
+    own = model.state_dict()
+    heads = {x for x in own if x.startswith('head.')}
+    norm = {x for x in own if '.encoder.norm.' in x}
+    fresh = {None: heads, 'pretraining': set(), 'vqa': heads | norm}[task]
+    assert set(report.missing) == fresh
+    if task == 'pretraining':
+        assert report.complete and not report.unexpected
+        value = weights['mim_head.weight']
+        assert torch.equal(own['head.visual.weight'], value)
 
 
 @pytest.fixture(scope='module')

@@ -51,7 +51,8 @@ class LoadImageFromFile(BaseTransform):
                 where they are known.
 
         Returns:
-            `results`, or None for a damaged file with `skip_damaged`.
+            `results`; or None for a damaged file with `skip_damaged`, after
+            `rejected` was added, which says what is wrong.
 
         Raises:
             OSError: If the file cannot be read.
@@ -66,6 +67,7 @@ class LoadImageFromFile(BaseTransform):
             if not self.skip_damaged:
                 raise
             self._report(path, error)
+            results['rejected'] = str(error)
             return None
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
