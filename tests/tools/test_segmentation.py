@@ -19,6 +19,7 @@ model = dict(
     data_preprocessor=dict(size=window, test_cfg=dict(size=window)),
     backbone=dict(vit=arch, conv_channels=4),
     decode_head=dict(in_channels=[32] * 4, train_cfg=dict(num_points=64)),
+    auxiliary_head=dict(in_channels=32),
     test_cfg=dict(crop_size=window, stride=(48, 48)))
 sizes = {{k: window for k in ('scale', 'crop_size')}}
 pipelines = [
