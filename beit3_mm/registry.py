@@ -14,6 +14,7 @@ require_hosts('mmengine')
 
 from mmengine.registry import DATA_SAMPLERS as _DATA_SAMPLERS
 from mmengine.registry import DATASETS as _DATASETS
+from mmengine.registry import FUNCTIONS as _FUNCTIONS
 from mmengine.registry import HOOKS as _HOOKS
 from mmengine.registry import METRICS as _METRICS
 from mmengine.registry import MODELS as _MODELS
@@ -55,6 +56,7 @@ TRANSFORMS = _child(
     *['datasets.transforms.segmentation'] * _SEGMENTATION,
 )
 DATASETS = _child(_DATASETS, 'datasets', *['datasets.coco'] * _DETECTION)
+FUNCTIONS = _child(_FUNCTIONS, 'datasets.pretraining')
 DATA_SAMPLERS = _child(_DATA_SAMPLERS, 'datasets.samplers')
 HOOKS = _child(_HOOKS, 'engine')
 METRICS = _child(_METRICS, 'evaluation')

@@ -4,7 +4,8 @@
 Sources by the marks of the paper's tables: T16 is Table 16 of arXiv
 2208.10442; V is detectron2's projects/ViTDet; E is EVA-01's detector. The
 segmentors' figures are in segmentation_figures.py, those of images and texts
-in vision_language_figures.py.
+in vision_language_figures.py, those of pretraining in pretraining_figures.py
+and visual_tokenizer_figures.py.
 """
 
 from functools import cache
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from pretraining_figures import PRETRAINING_FIGURES
 from segmentation_figures import SEGMENTORS
 from vision_language_figures import VISION_LANGUAGE_FIGURES
+from visual_tokenizer_figures import VISUAL_TOKENIZERS
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 ABSENT = 'absent'
@@ -143,6 +146,8 @@ RECIPES = {
     'det/beit3-giant_cascade_objects365.py': T16 | HEADS | O365 | {LR: 1e-4},
     **SEGMENTORS,
     **VISION_LANGUAGE_FIGURES,
+    **PRETRAINING_FIGURES,
+    **VISUAL_TOKENIZERS,
 }
 DETECTORS = sorted(name for name in RECIPES if name.startswith('det/'))
 INPUT_SIZES = dict.fromkeys(DETECTORS, 1024)  # V, and T16 for Objects365

@@ -1,6 +1,8 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """What the recipes of segmentation say in more than one figure."""
 
+import re
+import textwrap
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +51,42 @@ def test_a_segmentor_knows_its_classes_everywhere(name):
     kind = 'mmseg.COCOStuffDataset' if stuff else 'mmseg.ADE20KDataset'
     assert config.train_dataloader.dataset.dataset.type == kind
     assert config.test_dataloader.dataset.type == kind
+
+
+def text_of(pipeline, classes='3'):
+    """Returns a pipeline as text, without scopes, for 3 classes."""
+    text = re.sub(r", '_scope_': '\w+'", '', str(pipeline))
+    return text.replace(f"'num_classes': {classes}", "'num_classes': 3")
+
+
+def test_the_config_of_ones_own_data(tmp_path):
+    text = (CONFIGS / 'seg/README.md').read_text()
+    example = re.search(r'^    _base_ = .*?(?=^\S)', text, re.DOTALL | re.M)
+    path = tmp_path / 'own.py'
+    path.write_text(textwrap.dedent(example[0]))
+    config = Config.fromfile(path)
+    head = config.model.decode_head
+    assert head.num_classes == 3
+    assert head.loss_cls.class_weight == [1.0] * 3 + [0.1]
+    base = load('seg/beit3_mask2former_ade20k.py')
+    for get in (
+        lambda c: c.train_dataloader.dataset.dataset,
+        lambda c: c.val_dataloader.dataset,
+        lambda c: c.test_dataloader.dataset,
+    ):
+        ours, theirs = get(config), get(base)
+        assert ours.data_prefix == theirs.data_prefix
+        dataset = DATASETS.build(dict(ours, pipeline=[], lazy_init=True))
+        assert dataset.metainfo['classes'] == ('background', 'road', 'car')
+        assert text_of(ours.pipeline) == text_of(theirs.pipeline, '150')
+    views = text_of(base.tta_pipeline, '150')
+    assert text_of(config.tta_pipeline) == views
+
+
+@pytest.mark.parametrize('name', SEGMENTORS)
+def test_numbers_of_classes_are_compared(name):
+    hook = load(name).default_hooks.class_count
+    assert hook.type == 'beit3_mm.ClassCountHook'
 
 
 @pytest.mark.parametrize('name', [n for n in SEGMENTORS if 'ade20k' in n])
@@ -115,7 +153,8 @@ def test_only_ade20k_has_a_label_without_class(name):
     config = load(name)
     loaders = (config.train_dataloader.dataset, config.test_dataloader)
     for loader in loaders:
-        dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+        options = dict(pipeline=[], lazy_init=True)
+        dataset = DATASETS.build(dict(loader.dataset, **options))
         assert dataset.reduce_zero_label is ('ade20k' in name)
         classes = dataset.metainfo['classes']
         assert len(classes) == config.model.decode_head.num_classes

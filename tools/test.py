@@ -16,6 +16,7 @@ except ImportError as error:
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
+from torch.utils.data import Dataset
 
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
@@ -119,6 +120,25 @@ def inner_dataset(cfg: Config) -> ConfigDict:
     return dataset
 
 
+def check_names(dataset: Dataset) -> None:
+    """Sees to it that no map of classes takes the place of another.
+
+    mmseg's `IoUMetric` names files after images, without their folders.
+
+    Raises:
+        ValueError: If two images have one name.
+    """
+    paths: dict[str, str] = {}
+    for i in range(len(dataset)):
+        path = dataset.get_data_info(i)['img_path']
+        name = f'{Path(path).stem}.png'
+        if paths.setdefault(name, path) != path:
+            raise ValueError(
+                f'--out: {paths[name]} and {path} would both be {name}: test '
+                'folder by folder, by test_dataloader.dataset.data_prefix'
+            )
+
+
 def use_tta(cfg: Config) -> None:
     """Wraps the model and changes the test data for test-time augmentation.
 
@@ -151,7 +171,9 @@ def build_runner(args: argparse.Namespace) -> Runner:
     runner = Runner.from_cfg(cfg)
     stages = ('test_dataloader', 'test_evaluator', 'model')
     check_tokenizers(runner.model, *map(cfg.get, stages))
-    cli.build_loop(runner, 'test')
+    metrics = cli.build_loop(runner, 'test').evaluator.metrics
+    if any(getattr(metric, 'output_dir', None) for metric in metrics):
+        check_names(runner.test_dataloader.dataset)
     return runner
 
 
@@ -178,7 +200,8 @@ def main() -> None:
             if getattr(metric, 'output_dir', None):
                 print(f'predictions: {metric.output_dir}')
         if args.show_dir:
-            print(f'pictures: {args.show_dir}')
+            inner = Path(args.show_dir, 'vis_data/vis_image')  # of mmseg's
+            print(f'pictures: {inner if inner.is_dir() else args.show_dir}')
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from beit3_mm.checkpoint.key_table import (
     OFFICIAL,
     TASKS,
     VIT_ADAPTER,
+    VQKD,
     key_table,
 )
 from beit3_mm.checkpoint.matching import (
@@ -25,6 +26,7 @@ from beit3_mm.checkpoint.matching import (
     encoder_weights,
     is_official,
     match_names,
+    match_tokenizer,
     model_weights,
     some,
 )
@@ -34,6 +36,7 @@ __all__ = [
     'OFFICIAL',
     'TASKS',
     'VIT_ADAPTER',
+    'VQKD',
     'CheckpointError',
     'Conversion',
     'check_encoder',
@@ -44,6 +47,7 @@ __all__ = [
     'is_official',
     'key_table',
     'match_names',
+    'match_tokenizer',
     'model_weights',
     'recognise_task',
     'resize_images',

@@ -197,3 +197,40 @@ VIT_ADAPTER = KeyTable(
         **{f'norms.{i}.{{leaf}}': f'norm{i + 1}.{{leaf}}' for i in range(4)},
     }
 )
+
+# The tokenizer of BEiT v2 (unilm/beit2, modeling_vqkd.py). What the official
+# files hold of the codebook besides is of no use (`embed_avg` and
+# `embedding.cluster_size`: norm_ema_quantizer.py never reads them).
+_VIT = {
+    'proj.{leaf}': 'patch_embed.proj.{leaf}',
+    'cls_token': 'cls_token',
+    'positions': 'pos_embed',
+    'norm.{leaf}': 'fc_norm.{leaf}',
+    **{
+        f'layers.{{layer}}.{ours}': f'blocks.{{layer}}.{official}'
+        for ours, official in {
+            'attention_norm.{leaf}': 'norm1.{leaf}',
+            'attention.qkv_proj.weight': 'attn.qkv.weight',
+            'attention.q_bias': 'attn.q_bias',
+            'attention.v_bias': 'attn.v_bias',
+            'attention.out_proj.{leaf}': 'attn.proj.{leaf}',
+            'ffn.norm.{leaf}': 'norm2.{leaf}',
+            'ffn.fc1.{leaf}': 'mlp.fc1.{leaf}',
+            'ffn.fc2.{leaf}': 'mlp.fc2.{leaf}',
+        }.items()
+    },
+}
+VQKD = KeyTable(
+    {
+        **{
+            f'{part}.{ours}': f'{part}.{official}'
+            for part in ('encoder', 'decoder')
+            for ours, official in _VIT.items()
+        },
+        'to_code.{number}.{leaf}': 'encode_task_layer.{number}.{leaf}',
+        'to_teacher.{number}.{leaf}': 'decode_task_layer.{number}.{leaf}',
+        'quantizer.codes': 'quantize.embedding.weight',
+        'quantizer.cluster_size': 'quantize.cluster_size',
+        'quantizer.started': 'quantize.embedding.initted',
+    }
+)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from beit3_mm.checkpoint.key_table import OFFICIAL, OFFICIAL_PREFIX
+from beit3_mm.checkpoint.key_table import OFFICIAL, OFFICIAL_PREFIX, VQKD
 from beit3_mm.layers.embeddings import table_side
 
 # What an encoder of ours is made of, behind its prefix.
@@ -19,6 +19,8 @@ PATCHES = 'vision_embedding.proj.weight'  # each encoder has one
 POSITIONS = 'vision_embedding.positions.weight'
 WORDS = 'text_embedding.words.weight'
 TEXT_POSITIONS = 'text_embedding.positions.weight'
+CODES = 'quantizer.codes'  # each visual tokenizer has them
+OFFICIAL_CODES = VQKD.to_official(CODES)
 WRAPPINGS = ('state_dict', 'model', 'module')
 
 
@@ -69,6 +71,38 @@ def match_names(
         for name, ours in matched.items():
             if _in_encoder(ours, source[0]):
                 matched[name] = target[0] + ours.removeprefix(source[0])
+    return matched
+
+
+def match_tokenizer(
+    names: Collection[str], model_names: Collection[str]
+) -> dict[str, str]:
+    """Returns the name that each weight of a visual tokenizer has in a model.
+
+    Official names become ours; the tokenizer may be a part of the file, of
+    the model, or both. Other names stay.
+
+    Args:
+        names: Those of the file, without DDP's `module.`.
+        model_names: Those of the model.
+
+    Returns:
+        Nothing if the file or the model has no tokenizer.
+    """
+    parts = {name: name for name in names}
+    if OFFICIAL_CODES in names:
+        parts = {name: VQKD.to_ours(name) for name in names}
+        parts = {name: ours for name, ours in parts.items() if ours}
+    source, target = (
+        [name.removesuffix(CODES) for name in x if name.endswith(CODES)]
+        for x in (parts.values(), model_names)
+    )
+    if not len(source) == len(target) == 1:
+        return {}
+    matched = {name: name for name in names}
+    for name, ours in parts.items():
+        if ours.startswith(source[0]):
+            matched[name] = target[0] + ours.removeprefix(source[0])
     return matched
 
 

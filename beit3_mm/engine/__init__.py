@@ -5,6 +5,7 @@ from beit3_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from beit3_mm.engine.load_checkpoint import LoadCheckpointHook
 from beit3_mm.engine.safe_checkpoint import SafeCheckpointHook
 from beit3_mm.engine.sample_order import SampleOrderHook
+from beit3_mm.engine.skipped_samples import SkippedSamplesHook
 
 __all__ = [
     'AmpOptimWrapper',
@@ -13,4 +14,5 @@ __all__ = [
     'LoadCheckpointHook',
     'SafeCheckpointHook',
     'SampleOrderHook',
+    'SkippedSamplesHook',
 ]

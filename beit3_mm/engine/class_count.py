@@ -14,9 +14,11 @@ class ClassCountHook(Hook):
     """Compares the heads' `num_classes` with the classes of the data.
 
     It does so before training, for the validation data too, and before
-    testing: with too few, a run ends at the first object of a higher label.
+    testing: with too few, a run ends at the first object of a higher label,
+    and a segmentor, whose masks do not show all classes, not even then.
 
-    For detectors; an RPN, whose one class is "object", is left out.
+    For detectors and segmentors; an RPN, whose one class is "object", is left
+    out.
 
     Raises:
         ValueError: If they differ.
@@ -44,6 +46,11 @@ def _check(model: nn.Module, loader: DataLoader) -> None:
     for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)
         if name.endswith('rpn_head') or number in (None, len(classes)):
+            continue
+        # mmseg's segmentors repeat the number of their head
+        if number in [
+            getattr(m, 'num_classes', None) for m in module.children()
+        ]:
             continue
         raise ValueError(
             f'{name} has num_classes={number}, but '

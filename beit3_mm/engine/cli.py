@@ -27,6 +27,9 @@ from beit3_mm.compat.hosts import ORIGINALS
 # errors then are faults of a program and keep their traceback.
 INPUT_ERRORS = (ValueError, OSError)
 
+# What numpy says when mmengine's data sets join the bytes of no samples.
+NO_SAMPLES = 'need at least one array to concatenate'
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that training and testing have in common."""
@@ -94,6 +97,11 @@ def message(error: Exception) -> str:
     text = f'{error.args[0] if isinstance(error, KeyError) else error}'
     if 'Original Traceback' in text:  # of a worker process
         text = re.split(r'^[\w.]+Error: ', text, flags=re.MULTILINE)[-1]
+    if NO_SAMPLES in text:
+        text = (
+            'the data set has no samples: no annotations, or no images whose '
+            'names end in its img_suffix'
+        )
     return text.strip()
 
 
@@ -174,14 +182,14 @@ def build_loop(runner: Runner, stage: str) -> Any:
 
     Raises:
         ValueError: If they cannot be built; the message names the annotation
-            files.
+            files, or the folders of data without any.
     """
     try:
         return getattr(runner, f'{stage}_loop')
     except Exception as error:
         parts = [f'{stage}_{part}' for part in ('dataloader', 'evaluator')]
         configs = {part: runner.cfg.get(part) for part in parts}
-        files = dict.fromkeys(_annotation_files(list(configs.values())))
+        files = dict.fromkeys(_sources(list(configs.values())))
         raise ValueError(
             f'{" or ".join(part for part in parts if configs[part])} '
             f'({", ".join(files) or "no ann_file"}): {type(error).__name__}: '
@@ -218,12 +226,18 @@ def dicts(config: Any) -> Iterator[dict]:
             yield from dicts(value)
 
 
-def _annotation_files(config: Any) -> Iterator[str]:
-    """Yields the annotation files that are named anywhere in a config."""
+def _sources(config: Any) -> Iterator[str]:
+    """Yields the annotation files that are named anywhere in a config.
+
+    Of data sets without one, it yields their folders.
+    """
     for part in dicts(config):
+        root = part.get('data_root') or ''
         if isinstance(part.get('ann_file'), str):
-            root = part.get('data_root') or ''
             yield os.path.join(root, part['ann_file'])
+            continue
+        for folder in (part.get('data_prefix') or {}).values():
+            yield os.path.join(root, folder or '')
 
 
 def _hosts(cfg: Config) -> list[str]:

@@ -19,6 +19,7 @@ from beit3_mm.checkpoint import (
     check_encoder,
     encoder_prefixes,
     match_names,
+    match_tokenizer,
     model_weights,
     some,
 )
@@ -165,7 +166,7 @@ def load_weights(
 
     Official BEiT-3 weights, and those of another task or of a part of a
     model, reach the model's encoder wherever it is; vision positions and
-    patch kernels are resized.
+    patch kernels are resized. So do those of a visual tokenizer.
 
     Args:
         model: The model; it may be a part of the one that was saved.
@@ -243,7 +244,7 @@ def _names(
     if not all(name.startswith(prefix) for name in state_dict):
         prefix = ''
     inner = {name.removeprefix(prefix): name for name in state_dict}
-    matched = match_names(inner, own)
+    matched = match_tokenizer(inner, own) or match_names(inner, own)
     return {new: inner[old] for old, new in matched.items()}
 
 

@@ -88,15 +88,19 @@ def _sampler(runner: Runner) -> Any:
 
 def _is_ours(sampler: Any) -> bool:
     # Not imported above: this package must not import the data sets.
-    from beit3_mm.datasets.samplers import EpochSampler, InfiniteSampler
+    from beit3_mm.datasets.samplers import (
+        EpochSampler,
+        InfiniteSampler,
+        MixedSampler,
+    )
 
-    return isinstance(sampler, EpochSampler | InfiniteSampler)
+    return isinstance(sampler, EpochSampler | InfiniteSampler | MixedSampler)
 
 
 def _check(runner: Runner) -> None:
     """Raises if dataset, sampler and loop are not made for each other."""
     from beit3_mm.datasets import SeededDataset
-    from beit3_mm.datasets.samplers import InfiniteSampler
+    from beit3_mm.datasets.samplers import InfiniteSampler, MixedSampler
 
     dataset = runner.train_dataloader.dataset
     # mmengine's `num_batch_per_epoch` wraps the dataset once more.
@@ -106,15 +110,19 @@ def _check(runner: Runner) -> None:
     if _is_ours(sampler) != isinstance(dataset, SeededDataset):
         raise ValueError(
             f'train_dataloader combines {type(dataset).__name__} with {name}; '
-            'beit3_mm.SeededDataset needs beit3_mm.EpochSampler or '
-            'beit3_mm.InfiniteSampler, and they need it'
+            'beit3_mm.SeededDataset needs beit3_mm.EpochSampler, '
+            'beit3_mm.InfiniteSampler or beit3_mm.MixedSampler, and they need '
+            'it'
         )
     if not _is_ours(sampler):
         return
     endless = isinstance(runner.train_loop, IterBasedTrainLoop)
-    if endless != isinstance(sampler, InfiniteSampler):
+    if endless != isinstance(sampler, InfiniteSampler | MixedSampler):
         raise ValueError(
             f'{name} does not fit {type(runner.train_loop).__name__}: use '
             'beit3_mm.InfiniteSampler for iterations, beit3_mm.EpochSampler '
             'for epochs'
         )
+    batch_size = runner.train_dataloader.batch_sampler.batch_size
+    if isinstance(sampler, MixedSampler):
+        sampler.check_batch_size(batch_size)

@@ -11,7 +11,10 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-_PREDICTIONS = ('pred_label', 'pred_ids', 'image_embedding', 'text_embeddings')
+_PREDICTIONS = (
+    *('pred_label', 'pred_ids', 'pred_visual_ids'),
+    *('image_embedding', 'text_embeddings'),
+)
 _NAMES = ('question_id', 'identifier', 'image_id', 'img_path', 'img_paths')
 
 

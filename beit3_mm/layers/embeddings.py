@@ -17,7 +17,10 @@ POSITION_OFFSET = 2
 
 
 def resize_positions(
-    table: Tensor, source: tuple[int, int], target: tuple[int, int]
+    table: Tensor,
+    source: tuple[int, int],
+    target: tuple[int, int],
+    num_others: int = POSITION_OFFSET + 1,
 ) -> Tensor:
     """Resizes a table of vision positions bicubically, in float32.
 
@@ -25,13 +28,14 @@ def resize_positions(
         table: `(2 + 1 + h * w, C)`: unused rows, CLS token, patches.
         source: (h, w) of the table in patches.
         target: (h, w) wanted.
+        num_others: Rows in front of the patches', which stay.
 
     Returns:
         `(2 + 1 + h' * w', C)` in the dtype of `table`.
     """
     if source == target:
         return table
-    head, patches = table.split([POSITION_OFFSET + 1, source[0] * source[1]])
+    head, patches = table.split([num_others, source[0] * source[1]])
     patches = patches.float().T.reshape(1, -1, *source)
     patches = F.interpolate(
         patches, target, mode='bicubic', align_corners=False

@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from beit3_mm.layers.recompute import recompute
+
 LAYER_NORM_EPS = 1e-5  # torchscale's default; BEiT-3 keeps it
 # Tokens whose inner activations stay in a CPU's cache
 CPU_CHUNK = 1024
@@ -18,13 +20,22 @@ class FeedForward(nn.Module):
         feedforward_channels: Inner width.
         sub_norm: Adds the sub-LN after the activation (Magneto, arXiv
             2210.06423; the released form of BEiT-3).
+        norm_eps: Of the LayerNorm in front.
+        with_cp: Recomputes the activation and the sub-LN, but no matrix
+            multiplication, in the backward pass to save memory.
     """
 
     def __init__(
-        self, embed_dims: int, feedforward_channels: int, sub_norm: bool
+        self,
+        embed_dims: int,
+        feedforward_channels: int,
+        sub_norm: bool,
+        norm_eps: float = LAYER_NORM_EPS,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(embed_dims, LAYER_NORM_EPS)
+        self.with_cp = with_cp
+        self.norm = nn.LayerNorm(embed_dims, norm_eps)
         self.fc1 = nn.Linear(embed_dims, feedforward_channels)
         self.sub_norm = (
             nn.LayerNorm(feedforward_channels, LAYER_NORM_EPS)
@@ -45,4 +56,9 @@ class FeedForward(nn.Module):
         return torch.cat([self._map(chunk) for chunk in chunks]).view_as(x)
 
     def _map(self, x: Tensor) -> Tensor:
-        return self.fc2(self.sub_norm(F.gelu(self.fc1(self.norm(x)))))
+        hidden = self.fc1(self.norm(x))
+        return recompute(self.with_cp and self.training, self._narrow, hidden)
+
+    def _narrow(self, hidden: Tensor) -> Tensor:
+        # Recomputing ends with the input of `fc2`, the last thing it keeps.
+        return self.fc2(self.sub_norm(F.gelu(hidden)))

@@ -44,6 +44,8 @@ class BEiT3(nn.Module):
         drop_path_rate: Drop path of the last layer.
         final_norm: Adds a LayerNorm after the last layer.
         with_cp: Recomputes each layer in the backward pass to save memory.
+        with_ffn_cp: Recomputes the wide activations of the feed-forward
+            networks alone, without any matrix multiplication.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class BEiT3(nn.Module):
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
         with_cp: bool = False,
+        with_ffn_cp: bool = False,
     ) -> None:
         super().__init__()
         self.vision_embedding = VisionEmbedding(
@@ -81,6 +84,7 @@ class BEiT3(nn.Module):
             drop_path_rate=drop_path_rate,
             final_norm=final_norm,
             with_cp=with_cp,
+            with_ffn_cp=with_ffn_cp,
         )
         init_embedding(self.vision_embedding)
         init_embedding(self.text_embedding)

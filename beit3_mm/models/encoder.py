@@ -31,6 +31,8 @@ class MultiwayEncoderLayer(nn.Module):
         ffn_experts: Experts of the feed-forward network.
         sub_norm: Adds the sub-LNs of the released form.
         drop_path_rate: Chance that a sample skips a residual branch.
+        with_ffn_cp: Recomputes the wide activations of the feed-forward
+            networks in the backward pass.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class MultiwayEncoderLayer(nn.Module):
         ffn_experts: tuple[str, ...],
         sub_norm: bool,
         drop_path_rate: float,
+        with_ffn_cp: bool = False,
     ) -> None:
         super().__init__()
         self.attention_norm = Multiway(
@@ -52,7 +55,12 @@ class MultiwayEncoderLayer(nn.Module):
             embed_dims, num_heads, attention_experts, sub_norm
         )
         self.ffn = Multiway(
-            lambda: FeedForward(embed_dims, feedforward_channels, sub_norm),
+            lambda: FeedForward(
+                embed_dims,
+                feedforward_channels,
+                sub_norm,
+                with_cp=with_ffn_cp,
+            ),
             ffn_experts,
         )
         self.drop_path = DropPath(drop_path_rate)
@@ -111,6 +119,8 @@ class MultiwayEncoder(nn.Module):
         drop_path_rate: Drop path of the last layer; it rises linearly from 0.
         final_norm: Adds a LayerNorm after the last layer.
         with_cp: Recomputes each layer in the backward pass to save memory.
+        with_ffn_cp: Recomputes the wide activations of the feed-forward
+            networks alone, without any matrix multiplication.
 
     Raises:
         ValueError: If `modalities` or `num_vl_layers` is out of range.
@@ -129,6 +139,7 @@ class MultiwayEncoder(nn.Module):
         drop_path_rate: float = 0.0,
         final_norm: bool = True,
         with_cp: bool = False,
+        with_ffn_cp: bool = False,
     ) -> None:
         super().__init__()
         if not modalities or set(modalities) - {'vision', 'language'}:
@@ -149,6 +160,7 @@ class MultiwayEncoder(nn.Module):
                 ffn_experts=(*modalities, *fused),
                 sub_norm=sub_norm,
                 drop_path_rate=drop_path_rate * i / max(num_layers - 1, 1),
+                with_ffn_cp=with_ffn_cp,
             )
             layers.append(layer)
         self.layers = nn.ModuleList(layers)

@@ -40,6 +40,7 @@ optim_wrapper = dict(
 visualizer = dict(type='mmseg.SegLocalVisualizer')
 default_hooks = dict(
     checkpoint=dict(interval=8000, by_epoch=False),
+    class_count=dict(type='beit3_mm.ClassCountHook'),
     visualization=dict(type='mmseg.SegVisualizationHook'),
 )
 log_processor = dict(by_epoch=False)

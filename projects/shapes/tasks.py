@@ -85,9 +85,13 @@ TASKS = {
             'retrieval/text_to_image_R@1': 'R@1 text to image',
         },
         _TEXT,
+        start='caption',
     ),
     'vqa': Task(
-        'vqa/beit3_fusion_shapes.py', {'vqa/score': 'VQA score'}, _ANSWERS
+        'vqa/beit3_fusion_shapes.py',
+        {'vqa/score': 'VQA score'},
+        _ANSWERS,
+        start='caption',
     ),
     'nlvr2': Task(
         'nlvr2/beit3_fusion_shapes_nlvr2.py',

@@ -1,13 +1,16 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+import visual_tokenizers
 from official_weights import ARCH, TEXTS, official
 
 from beit3_mm.checkpoint import (
+    VQKD,
     CheckpointError,
     check_encoder,
     encoder_weights,
     match_names,
+    match_tokenizer,
     model_weights,
 )
 from beit3_mm.models.beit3 import BEiT3
@@ -99,3 +102,27 @@ def test_positions_that_make_no_square_are_refused():
     weights[name] = weights[name][:-1]
     with pytest.raises(CheckpointError, match=r'\(18, 24\) are no square'):
         check(weights)
+
+
+def test_names_of_a_visual_tokenizer_both_ways(golden):
+    official_weights = visual_tokenizers.official(golden('vqkd')[1])
+    model = visual_tokenizers.build()
+    names = match_tokenizer(official_weights, model.state_dict())
+    # `idle_steps` is ours alone; two names of theirs we have no use for.
+    assert set(model.state_dict()) - set(names.values()) == {
+        'quantizer.idle_steps'
+    }
+    assert sorted(set(names.values()) - set(model.state_dict())) == [
+        'quantize.embedding.cluster_size',
+        'quantize.embedding.embed_avg',
+    ]
+    for old, new in names.items():
+        if new in model.state_dict():
+            assert VQKD.to_official(new) == old
+    inside = {f'tokenizer.{name}': 0 for name in model.state_dict()}
+    names = match_tokenizer(official_weights, inside)
+    assert names['encoder.pos_embed'] == 'tokenizer.encoder.positions'
+    names = match_tokenizer(inside, model.state_dict())
+    assert set(names.values()) == set(model.state_dict())
+    assert match_tokenizer(inside, ['backbone.encoder.a']) == {}
+    assert match_tokenizer(['backbone.encoder.a'], inside) == {}

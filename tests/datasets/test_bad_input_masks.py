@@ -73,6 +73,24 @@ def test_unfit_masks_are_named(sample, mask, message):
         LoadSemanticMask(num_classes=3).transform(sample(mask))
 
 
+def test_remedies_of_unfit_masks(sample):
+    load = LoadSemanticMask(num_classes=3)
+    turned = sample(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match='2 x 3; where EXIF data turn an im'):
+        load.transform(turned)
+    with pytest.raises(ValueError, match=r'2 x 3$'):
+        load.transform(sample(np.zeros((4, 5))))
+    zero = sample([[0, 1, 2], [3, 4, 0]], reduce_zero_label=True)
+    with pytest.raises(ValueError, match='reduce_zero_label=True of the data'):
+        LoadSemanticMask(num_classes=3).transform(zero)
+
+
+@pytest.mark.parametrize('num_classes', [0, 256])
+def test_more_classes_than_8_bits_hold(num_classes):
+    with pytest.raises(ValueError, match=f'{num_classes} must lie between 1'):
+        LoadSemanticMask(num_classes=num_classes)
+
+
 def test_16_bits_are_refused_not_cut_off(sample):
     info = sample([[0, 1, 2], [2, 1, 0]])
     deep = np.full((2, 3), 256, np.uint16)  # 0 in its lower 8 bits

@@ -49,6 +49,13 @@ def test_heads_with_other_classes_are_named(stage):
             getattr(hook, stage)(runner(number))
 
 
+def test_the_head_is_named_not_what_repeats_its_number():
+    segmentor = runner(3)
+    segmentor.model['heads'].num_classes = 3
+    with pytest.raises(ValueError, match=r'^heads\.0 has num_classes=3'):
+        ClassCountHook().before_test(segmentor)
+
+
 def test_validation_data_are_checked_before_training():
     with pytest.raises(ValueError, match='has 1 classes'):
         ClassCountHook().before_train(runner(2, val=loader('cat')))

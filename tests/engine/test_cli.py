@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -35,6 +36,26 @@ def test_message_of_an_error_in_a_worker():
 
 def test_message_of_a_key_error_has_no_quotes():
     assert cli.message(KeyError('no such key')) == 'no such key'
+
+
+@pytest.mark.parametrize('ann_file', [None, 'annotations.json'])
+def test_data_without_samples_are_named(ann_file):
+    def build(*_):
+        dataset = BaseDataset(lazy_init=True)
+        dataset.load_data_list = list
+        dataset.full_init()
+
+    folders = dict(img_path='images/train', seg_map_path=None)
+    dataset = dict(data_root='data/ade', data_prefix=folders)
+    if ann_file:
+        dataset['ann_file'] = ann_file
+    runner = type('Runner', (), {'train_loop': property(build)})()
+    runner.cfg = Config({'train_dataloader': {'dataset': dataset}})
+    place = f'data/ade/{ann_file or "images/train, data/ade/"}'
+    with pytest.raises(
+        ValueError, match=rf'\({place}\): ValueError: the data set has no samp'
+    ):
+        cli.build_loop(runner, 'train')
 
 
 def test_errors_of_other_kinds_pass():

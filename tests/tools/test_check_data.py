@@ -150,3 +150,46 @@ def test_wrong_arguments(check):
     lines, ending = check('--cfg-options', *options)
     assert lines == ['train: the config has no train_dataloader']
     assert "no data for ['train']" in ending
+
+
+PRETRAINING = """
+load = dict(type='beit3_mm.LoadImageFromFile', skip_damaged=True)
+pack = dict(type='beit3_mm.PackMultimodalInputs')
+train_dataloader = dict(
+    dataset=dict(type='beit3_mm.SeededDataset', dataset=dict(
+        type='beit3_mm.MixedDataset', datasets=dict(
+            image=dict(
+                type='beit3_mm.ImageFolderDataset', data_root='{data}',
+                pipeline=[load, pack]),
+            text=dict(
+                type='beit3_mm.TextCorpusDataset', data_root='{data}',
+                files='*.text', bytes_per_sample=60, pipeline=[
+                    dict(type='beit3_mm.PackText', max_tokens=20,
+                         model_file='{tokenizer}'),
+                    pack])))))
+"""
+
+
+def test_the_data_of_pretraining(check, folder, monkeypatch):
+    monkeypatch.setitem(globals(), 'CONFIG', PRETRAINING)
+    (folder / 'good.text').write_text('red circles are above the square\n' * 9)
+    lines, ending = check('--samples', 3, '--stages', 'train')
+    assert lines == [
+        'train: samples: 3 of image, 5 of text',
+        'train: 6 samples of 3 files',
+        'train: read 6 samples: images [(3, 20, 30)] (channels, height, '
+        'width)',
+        'train: 3 texts of 20 to 20 ids; 0 hold characters that the '
+        'tokenizer lacks',
+        'no problems',
+    ]
+    (folder / 'wrong.text').write_bytes(b'red \xff\n' * 200)
+    (folder / 'void.text').write_text('')
+    (folder / '0.png').write_bytes(b'no image')
+    lines, ending = check('--stages', 'train')
+    text = '\n'.join(lines)
+    assert '1 files or parts of files are left out:' in text
+    assert 'void.text: the file is empty' in text
+    assert '0.png (8 bytes) is truncated' in text
+    assert 'wrong.text, byte' in text and 'not UTF-8 text' in text
+    assert ending.startswith('2 problems')

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -16,6 +19,7 @@ model = dict(
     data_preprocessor=dict(size=window, test_cfg=dict(size=window)),
     backbone=dict(vit=arch, conv_channels=4),
     decode_head=dict(in_channels=[32] * 4, train_cfg=dict(num_points=64)),
+    auxiliary_head=dict(in_channels=32),
     test_cfg=dict(crop_size=window, stride=(48, 48)))
 sizes = {{k: window for k in ('scale', 'crop_size')}}
 pipelines = [
@@ -69,8 +73,11 @@ def test_training_testing_and_files(run_tool, config, tmp_path, capsys):
     assert 'mIoU' in capsys.readouterr().out
     test = ('test', config, work_dir / 'iter_2.pth')
     run_tool(*test, '--work-dir', tmp_path / 'plain', '--show-dir', show)
-    assert 'mIoU' in capsys.readouterr().out
-    assert len(list(show.rglob('*.png'))) == 2
+    text = capsys.readouterr().out
+    assert 'mIoU' in text
+    pictures = Path(text.splitlines()[-1].removeprefix('pictures: '))
+    assert pictures.is_relative_to(show)
+    assert len(list(pictures.glob('*.png'))) == 2
     run_tool(*test, '--work-dir', tmp_path / 'tta', '--tta')
     assert 'mIoU' in capsys.readouterr().out
     run_tool(
@@ -98,3 +105,52 @@ def test_a_file_is_no_folder(run_tool, config, tmp_path):
     (tmp_path / 'x.pth').touch()
     with pytest.raises(SystemExit, match=r'r\.json must be a folder'):
         run_tool('test', config, tmp_path / 'x.pth', '--out', 'r.json')
+
+
+@pytest.fixture
+def checkpoint(config, tmp_path):
+    """Returns a checkpoint of the untrained model."""
+    path = tmp_path / 'segmentor.pth'
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        model = MODELS.build(Config.fromfile(config).model)
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def test_a_head_for_other_classes_than_the_data(run_tool, config, tmp_path):
+    head = 'num_classes=5, loss_cls=dict(class_weight=[1.0] * 6)'
+    change = f"model['decode_head'].update({head})"
+    config.write_text(f'{config.read_text()}\n{change}\n')
+    message = 'decode_head has num_classes=5, but .* has 13 classes'
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', config, '--work-dir', tmp_path / 'w')
+
+
+def test_a_folder_without_images(run_tool, config, data, tmp_path):
+    option = (
+        'train_dataloader.dataset.dataset.data_prefix.img_path=annotations'
+    )
+    message = rf'{data}/annotations, .*: ValueError: the data set has no sampl'
+    with pytest.raises(SystemExit, match=message):
+        run_tool(
+            *('train', config, '--work-dir', tmp_path / 'w'),
+            *('--cfg-options', option),
+        )
+
+
+def test_no_map_of_classes_is_overwritten(
+    run_tool, config, checkpoint, data, tmp_path
+):
+    folder = data / 'images/testing/more'
+    folder.mkdir()
+    image = folder / '1.jpg'
+    image.write_bytes((data / 'images/testing/1.jpg').read_bytes())
+    message = rf'{data}/images/testing/(more/)?1\.jpg would both be 1\.png'
+    with pytest.raises(SystemExit, match=message):
+        run_tool(
+            *('test', config, checkpoint, '--work-dir', tmp_path / 'w'),
+            *('--format-only', '--cfg-options'),
+            'test_dataloader.dataset.data_prefix.img_path=images/testing',
+        )
+    image.unlink()
+    folder.rmdir()

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from beit3_mm.apis.contact_sheet import draw_sample, draw_sheet
-from beit3_mm.datasets import SampleIndex
+from beit3_mm.datasets import MixedDataset, SampleIndex
 from beit3_mm.engine.cli import dicts, message, plain_errors, read_config
 from beit3_mm.tokenizer import UNK_ID, load_tokenizer
 
@@ -53,14 +53,22 @@ class Check:
         dataset = self._build_dataset()
         if dataset is None:
             return
-        self._look_for_files(dataset)
-        if not self._has_tokenizer():
-            return
-        if number is None or number >= len(dataset):
-            indices = range(len(dataset))
-        else:
-            indices = np.linspace(0, len(dataset) - 1, number).astype(int)
-        self._read(dataset, [int(index) for index in indices])
+        some = every = range(len(dataset))
+        if number is not None and number < len(dataset):
+            some = np.linspace(0, len(dataset) - 1, number).astype(int)
+        mixed = getattr(dataset, 'dataset', dataset)
+        if isinstance(mixed, MixedDataset):
+            every = some = _of_each_kind(mixed, number)
+            kinds = [f'{len(r):,} of {k}' for k, r in mixed.ranges.items()]
+            self._say(f'samples: {", ".join(kinds)}')
+            if mixed.left_out:
+                self._report(
+                    f'{len(mixed.left_out):,} files or parts of files are '
+                    'left out:' + _some(mixed.left_out)
+                )
+        self._look_for_files(dataset, every)
+        if self._has_tokenizer():
+            self._read(dataset, [int(index) for index in some])
 
     def _build_metrics(self) -> None:
         metrics = self.config.get(f'{self.stage}_evaluator') or []
@@ -79,13 +87,15 @@ class Check:
             self._report(f'{type(error).__name__}: {message(error)}')
             return None
 
-    def _look_for_files(self, dataset: Dataset) -> None:
+    def _look_for_files(
+        self, dataset: Dataset, indices: Sequence[int]
+    ) -> None:
         files: set[str] = set()
-        for index in range(len(dataset)):
-            files.update(_paths(dataset.get_data_info(index)))
-            if index and index % LISTED == 0:
-                self._say(f'{index:,} of {len(dataset):,} samples listed')
-        self._say(f'{len(dataset):,} samples of {len(files):,} files')
+        for done, index in enumerate(indices):
+            files.update(_paths(dataset.get_data_info(int(index))))
+            if done and done % LISTED == 0:
+                self._say(f'{done:,} of {len(indices):,} samples listed')
+        self._say(f'{len(indices):,} samples of {len(files):,} files')
         missing = sorted(
             path
             for path in files
@@ -120,8 +130,11 @@ class Check:
             inputs = sample['inputs']
             if isinstance(inputs, Tensor):  # of a host
                 inputs = {'image': inputs}
-            shapes.add(tuple(inputs['image'].shape))
+            faults += sample['data_samples'].get('skipped', ())
             texts += _ids_of_texts(inputs)
+            if 'image' not in inputs:  # a text of pretraining
+                continue
+            shapes.add(tuple(inputs['image'].shape))
             if len(self.tiles) < MAX_TILES:
                 lines = _describe(dataset, index)
                 self.tiles.append(draw_sample(inputs['image'], lines))
@@ -159,8 +172,23 @@ def _strict(config: Any) -> Any:
     return config
 
 
+def _of_each_kind(dataset: MixedDataset, number: int | None) -> list[int]:
+    """Returns samples of each kind, `number` or all: there are millions."""
+    return [
+        int(index)
+        for range_ in dataset.ranges.values()
+        for index in np.linspace(
+            range_.start,
+            range_.stop - 1,
+            min(number or len(range_), len(range_)),
+        )
+    ]
+
+
 def _paths(info: dict) -> Iterator[str]:
-    """Yields the files that a sample names."""
+    """Yields the files that a sample names and that are not read yet."""
+    if 'img_bytes' in info or 'rejected' in info:
+        return
     for key in PATHS:
         paths = info.get(key) or ()
         yield from (paths,) if isinstance(paths, str) else paths

@@ -15,6 +15,9 @@ LABELS = (
     ('answer_labels', 'gt_labels', torch.int64),
     ('answer_scores', 'gt_scores', torch.float32),
 )
+# Key in `results`, and of the inputs; the second is the visual tokenizer's.
+IMAGES = (('img', 'image'), ('tokenizer_img', 'tokenizer_image'))
+ARRAYS = ('target_ids', 'text_mask', 'image_mask', 'visual_ids')
 
 
 @TRANSFORMS.register_module()
@@ -40,6 +43,7 @@ class PackMultimodalInputs(BaseTransform):
             'answer_type',
             'captions',
             'domain',
+            'text_place',
         ),
     ) -> None:
         self.meta_keys = tuple(meta_keys)
@@ -50,29 +54,32 @@ class PackMultimodalInputs(BaseTransform):
         Args:
             results: May hold `img`, uint8 (H, W, 3) or (K, H, W, 3);
                 `text_ids`, int64 (L,) or a list of K of them; `target_ids`
-                and `text_mask` (L,); `gt_label`, `answer_labels`,
-                `answer_scores`; and the `meta_keys`.
+                and `text_mask` (L,); `tokenizer_img`, uint8 (h, w, 3);
+                `image_mask` (N,), bool; `visual_ids` (N,), int64; `gt_label`,
+                `answer_labels`, `answer_scores`; and the `meta_keys`.
 
         Returns:
-            `inputs` holds `image`, uint8 (3, H, W) or (K, 3, H, W), and the
-            texts. Several texts lie in one int64 tensor (K, longest), whose
-            rows are filled up with -1: lists do not pass mmengine's
-            `pseudo_collate`, and cost a worker a file handle each. Then the
-            meta information holds `num_texts`.
+            `inputs` holds `image`, uint8 (3, H, W) or (K, 3, H, W),
+            `tokenizer_image` likewise, masks, ids and texts. Several texts
+            lie in one int64 tensor (K, longest), whose rows are filled up
+            with -1: lists do not pass mmengine's `pseudo_collate`, and cost a
+            worker a file handle each. Then the meta information holds
+            `num_texts`.
 
         Raises:
             ValueError: If `img` is not of 8-bit colour images.
         """
         inputs, meta = {}, {}
-        if 'img' in results:
-            inputs['image'] = _to_image(results['img'])
+        for key, name in IMAGES:
+            if key in results:
+                inputs[name] = _to_image(results[key])
         text_ids = results.get('text_ids')
         if isinstance(text_ids, list):
             inputs['text_ids'] = _stack_texts(text_ids)
             meta['num_texts'] = len(text_ids)
         elif text_ids is not None:
             inputs['text_ids'] = torch.from_numpy(text_ids)
-        for key in ('target_ids', 'text_mask'):
+        for key in ARRAYS:
             if key in results:
                 inputs[key] = torch.from_numpy(results[key])
         meta |= {key: results[key] for key in self.meta_keys if key in results}

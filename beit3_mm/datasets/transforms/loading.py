@@ -48,10 +48,12 @@ class LoadImageFromFile(BaseTransform):
 
         Args:
             results: holds `img_path`, and `height` and `width` in pixels
-                where they are known.
+                where they are known. `img_bytes`, the content of the file,
+                is taken in the place of reading it, and removed.
 
         Returns:
-            `results`, or None for a damaged file with `skip_damaged`.
+            `results`; or None for a damaged file with `skip_damaged`, after
+            `rejected` was added, which says what is wrong.
 
         Raises:
             OSError: If the file cannot be read.
@@ -60,19 +62,21 @@ class LoadImageFromFile(BaseTransform):
         """
         path = results['img_path']
         try:
-            img = self._read(path)
+            img = self._decode(path, results.pop('img_bytes', None))
             _check_size(img, path, results.get('height'), results.get('width'))
         except (OSError, ValueError) as error:
             if not self.skip_damaged:
                 raise
             self._report(path, error)
+            results['rejected'] = str(error)
             return None
         results['img'] = img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
-    def _read(self, path: str) -> np.ndarray:
-        content = fileio.get(path, backend_args=self.backend_args)
+    def _decode(self, path: str, content: bytes | None) -> np.ndarray:
+        if content is None:
+            content = fileio.get(path, backend_args=self.backend_args)
         try:
             img = mmcv.imfrombytes(content, flag='color', backend='cv2')
         except cv2.error as error:  # such as an empty file

@@ -19,11 +19,19 @@ class LoadSemanticMask(LoadAnnotations):
     Args:
         num_classes: Number of classes after `reduce_zero_label`.
 
+    Raises:
+        ValueError: If 8 bits do not hold so many classes and 255.
+
     Example:
         >>> dict(type='beit3_mm.LoadSemanticMask', num_classes=150)
     """
 
     def __init__(self, num_classes: int) -> None:
+        if not 1 <= num_classes <= IGNORED:
+            raise ValueError(
+                f'{num_classes=} must lie between 1 and {IGNORED}: masks have '
+                f'8 bits, and {IGNORED} is for pixels without a class'
+            )
         super().__init__(imdecode_backend='pillow')
         self.num_classes = num_classes
 
@@ -54,9 +62,11 @@ class LoadSemanticMask(LoadAnnotations):
             )
         height, width = results['ori_shape']
         if size != (width, height):
+            turned = '; where EXIF data turn an image, turn its mask too'
             raise ValueError(
                 f'{path} is {size[1]} x {size[0]} (height x width), its image '
                 f'{results["img_path"]} {height} x {width}'
+                + (turned if size == (height, width) else '')
             )
         self._check_values(path, results['gt_seg_map'])
         # mmseg squeezes, even what is one pixel wide
@@ -71,5 +81,6 @@ class LoadSemanticMask(LoadAnnotations):
             raise ValueError(
                 f'{path} holds the classes {values[:5]}, counted from 0; '
                 f'there are num_classes={self.num_classes}, and {IGNORED} for '
-                'pixels without a class'
+                'pixels without a class. Either this or reduce_zero_label='
+                f'{self.reduce_zero_label} of the data set does not fit'
             )

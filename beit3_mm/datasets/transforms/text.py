@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from beit3_mm.registry import TRANSFORMS
-from beit3_mm.tokenizer import UNK_ID, Tokenizer, load_tokenizer
+from beit3_mm.tokenizer import EOS_ID, UNK_ID, Tokenizer, load_tokenizer
 
 # Of the ids to be predicted, 80% are masked, 10% kept and 10% replaced: BERT
 # (arXiv 1810.04805, section 3.1), and unilm/beit3/datasets.py.
@@ -113,7 +113,8 @@ class MaskText(BaseTransform):
             official code, though `<s>` is left out.
         mask_special: Whether `</s>` may be masked: True for captioning, False
             for masked data modeling (0.15 of a text, 0.5 of a text with an
-            image: arXiv 2208.10442, section 2.2).
+            image: arXiv 2208.10442, section 2.2), also between the documents
+            of a packed text.
         mask_id: Given in the place of `model_file`: 64001 for the released
             models.
 
@@ -169,7 +170,7 @@ class MaskText(BaseTransform):
             raise ValueError(
                 f'MaskText masks one text; the sample has {len(target_ids)}'
             )
-        chosen = self._draw_positions(len(target_ids))
+        chosen = self._draw_positions(target_ids)
         text_mask = np.zeros(len(target_ids), bool)
         text_mask[chosen] = True
         results['target_ids'] = target_ids
@@ -177,13 +178,15 @@ class MaskText(BaseTransform):
         results['text_ids'] = self._replace(target_ids, chosen)
         return results
 
-    def _draw_positions(self, length: int) -> np.ndarray:
-        """Draws the positions to predict; `length` counts both specials."""
-        words = length - 2
-        candidates = words + self.mask_special
-        share = (length if self.mask_special else words) * self.mask_prob
-        number = min(max(int(share + 0.5), 1), candidates)
-        return 1 + np.random.permutation(candidates)[:number]
+    def _draw_positions(self, ids: np.ndarray) -> np.ndarray:
+        """Draws the positions to predict; never the first."""
+        candidates = np.arange(1, len(ids))
+        share = len(ids) * self.mask_prob
+        if not self.mask_special:
+            candidates = candidates[ids[1:] != EOS_ID]
+            share = len(candidates) * self.mask_prob
+        number = min(max(int(share + 0.5), 1), len(candidates))
+        return candidates[np.random.permutation(len(candidates))[:number]]
 
     def _replace(self, ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         mask_id = self.mask_id

@@ -248,16 +248,19 @@ class BEiT3Adapter(BaseModule):
 def init_adapter(adapter: BEiT3Adapter) -> None:
     """Initialises all but the ViT as ViT-Adapter does, in place.
 
-    Linear layers: normal, truncated, std 0.02; convolutions: normal, by their
-    fan-out; level embedding: normal, std 1. Offsets of the deformable
-    attentions start as a ring, their weights at zero.
+    Linear layers: normal, truncated, std 0.02, which is meant for its 768
+    channels and more; of fewer channels C, sqrt(768 / C) times that, so that a
+    layer changes its input as much. Convolutions: normal, by their fan-out;
+    level embedding: normal, std 1. Offsets of the deformable attentions start
+    as a ring, their weights at zero.
     """
+    linear_std = 0.02 * math.sqrt(max(768 / adapter.level_embed.shape[1], 1))
     nn.init.normal_(adapter.level_embed)
     for name, module in adapter.named_modules():
         if name.startswith('vit.'):
             continue
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.trunc_normal_(module.weight, std=linear_std)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             fan_out = math.prod(module.kernel_size) * module.out_channels

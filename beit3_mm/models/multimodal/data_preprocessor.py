@@ -132,7 +132,8 @@ def transpose_inputs(inputs: dict | list[dict]) -> dict[str, list[Tensor]]:
     """Returns inputs as a new dict of lists, one item for each sample.
 
     Args:
-        inputs: Such a dict, or the dicts of the samples.
+        inputs: Such a dict, whose items may be stacked, or the dicts of the
+            samples.
 
     Raises:
         ValueError: If the samples hold different inputs.
@@ -147,7 +148,7 @@ def transpose_inputs(inputs: dict | list[dict]) -> dict[str, list[Tensor]]:
                 f'{sorted(different[0])}: they must hold the same inputs'
             )
         return {key: [item[key] for item in inputs] for key in inputs[0]}
-    return dict(inputs)
+    return {key: list(items) for key, items in inputs.items()}
 
 
 def _check_sizes(images: list[Tensor], samples: list | None) -> None:

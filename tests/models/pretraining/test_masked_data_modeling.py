@@ -246,10 +246,12 @@ def test_bfloat16(arch):
     )
 
 
-def test_recomputing_layers_changes_nothing(arch):
+@pytest.mark.parametrize('kept', ['with_cp', 'with_ffn_cp'])
+def test_recomputing_changes_nothing(arch, kept):
     results = []
-    for with_cp in (False, True):
-        model = build(dict(arch, with_cp=with_cp))
+    for recomputed in (False, True):
+        model = build({**arch, kept: recomputed, 'drop_path_rate': 0.2})
+        torch.manual_seed(0)
         total(model(batch(), mode='loss')).backward()
         results.append([x.grad for x in model.parameters()])
     torch.testing.assert_close(*results)

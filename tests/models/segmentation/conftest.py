@@ -53,12 +53,12 @@ HEAD = dict(
 def build_segmentor():
     """Builds it with random weights, for a mode of test and with a head."""
 
-    def build(mode='whole', head='beit3_mm.Mask2FormerHead'):
+    def build(mode='whole', head='beit3_mm.Mask2FormerHead', **options):
         config = Config.fromfile(BASE)
         changes = dict(
             data_preprocessor=dict(size=WINDOW, test_cfg=dict(size=WINDOW)),
             backbone=dict(conv_channels=4, deform_num_heads=4, gamma=0.5),
-            decode_head=dict(HEAD, type=head),
+            decode_head=dict(HEAD, type=head, **options),
             test_cfg=dict(mode=mode, crop_size=WINDOW, stride=(48, 48)),
         )
         config.merge_from_dict(dict(model=changes))

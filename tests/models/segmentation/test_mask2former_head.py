@@ -69,3 +69,22 @@ def test_mmsegs_own_head_does_not_put_windows_together(
     model = build_segmentor('slide', head='mmseg.Mask2FormerHead')
     with torch.no_grad(), pytest.raises(RuntimeError, match='size of tensor'):
         model.test_step(make_batch((50, 130)))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(num_classes=5), r'14 values, but num_classes=5 needs 6'),
+        (dict(num_classes=1), r'num_classes=1 must be 2 or more'),
+    ],
+)
+def test_wrong_numbers_of_classes(build_segmentor, changes, message):
+    with pytest.raises(ValueError, match=message):
+        build_segmentor(**changes)
+
+
+def test_other_channels_than_the_backbones(build_segmentor, make_batch):
+    model = build_segmentor(in_channels=[32, 32, 32, 48])
+    message = r'in_channels=\[32, 32, 32, 48\], but .* \[32, 32, 32, 32\]'
+    with torch.no_grad(), pytest.raises(ValueError, match=message):
+        model.test_step(make_batch((64, 64)))

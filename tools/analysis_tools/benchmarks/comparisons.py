@@ -28,6 +28,10 @@ from benchmarks.comparison import (
     config_value,
     random_model,
 )
+from benchmarks.masked_modeling import (
+    masked_modeling,
+    masked_modeling_bf16,
+)
 from benchmarks.measure import Case, Setting
 from benchmarks.retrieval import retrieval_bf16, retrieval_encoding
 
@@ -194,6 +198,8 @@ COMPARISONS: dict[str, Callable[[Config, Setting], Comparison]] = {
     'retrieval_bf16': retrieval_bf16,
     'captioning': captioning,
     'captioning_bf16': captioning_bf16,
+    'masked_modeling': masked_modeling,
+    'masked_modeling_bf16': masked_modeling_bf16,
 }
 
 

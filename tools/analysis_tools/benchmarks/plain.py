@@ -12,6 +12,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from beit3_mm.layers.attention import MultiwayAttention
+from beit3_mm.layers.multiway import Multiway
 from beit3_mm.models.backbones import BEiT3ViT
 from beit3_mm.models.encoder import MultiwayEncoder
 from beit3_mm.models.multimodal import DualEncoder
@@ -106,13 +107,13 @@ def encode(
     num_vision: int,
     padding: Tensor | None = None,
 ) -> Tensor:
-    """Encodes one modality layer by layer, with the attention weights as
-    tensors of their own, as torchscale does.
+    """Encodes layer by layer, with the attention weights as tensors of their
+    own, as torchscale does.
 
     Args:
-        encoder: In evaluation mode, so that no path is dropped.
-        x: `(B, L, C)`.
-        num_vision: L or 0.
+        encoder: No path of it may be dropped.
+        x: `(B, L, C)`, vision tokens first.
+        num_vision: Number of vision tokens.
         padding: `(B, L)` bool, True = hidden as key.
 
     Returns:
@@ -121,10 +122,24 @@ def encode(
     for layer in encoder.layers:
         y = layer.attention_norm(x, num_vision)
         x = x + softmax_attention(layer.attention, y, num_vision, padding)
-        ffn = layer.ffn[layer.ffn.expert(num_vision, x.shape[1])]
-        y = F.gelu(ffn.fc1(ffn.norm(x)))
-        x = x + ffn.fc2(ffn.sub_norm(y))
+        x = x + feed_forward(layer.ffn, x, num_vision)
     return encoder.norm(x, num_vision)
+
+
+def feed_forward(
+    experts: Multiway, x: Tensor, num_vision: int, part_of_pair: bool = False
+) -> Tensor:
+    """Runs feed-forward networks on whole sequences `(B, L, C)`."""
+    whole = experts.expert(num_vision, x.shape[1], part_of_pair)
+    parts = {whole: x}
+    if whole is None:
+        parts = {'vision': x[:, :num_vision], 'language': x[:, num_vision:]}
+    out = []
+    for name, part in parts.items():
+        ffn = experts[name]
+        hidden = F.gelu(ffn.fc1(ffn.norm(part)))
+        out.append(ffn.fc2(ffn.sub_norm(hidden)))
+    return torch.cat(out, 1)
 
 
 def softmax_attention(

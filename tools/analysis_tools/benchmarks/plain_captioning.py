@@ -5,15 +5,14 @@ B images, K beams, L tokens of a pass, S keys, C channels, V ids.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from beit3_mm.layers.attention import KeyValue, MultiwayAttention
 from beit3_mm.layers.masks import image_to_text_mask
 from beit3_mm.models.beit3 import BEiT3
-from beit3_mm.models.encoder import MultiwayEncoderLayer
 from beit3_mm.models.multimodal import ImageToText
 from beit3_mm.models.multimodal.beam_search import BeamSearch, Captions
+from benchmarks.plain import feed_forward
 
 MASKED = -1e8
 Past = list[KeyValue | None]  # of each layer, (B * K, heads, S, D)
@@ -139,7 +138,7 @@ def _read(
         y = layer.attention_norm(x, num_vision)
         y, (k, v) = _attend(layer.attention, y, num_vision, mask, key_value)
         x = x + y
-        x = x + _feed_forward(layer, x, num_vision)
+        x = x + feed_forward(layer.ffn, x, num_vision, part_of_pair=True)
         kept.append((k[:, :, :-1], v[:, :, :-1]))
     return backbone.encoder.norm(x, num_vision)[:, num_vision:], kept
 
@@ -174,18 +173,3 @@ def _attend(
     if attention.sub_norm is not None:
         x = attention.sub_norm(x, num_vision)
     return attention.out_proj(x, num_vision), (k, v)
-
-
-def _feed_forward(
-    layer: MultiwayEncoderLayer, x: Tensor, num_vision: int
-) -> Tensor:
-    whole = layer.ffn.expert(num_vision, x.shape[1], part_of_pair=True)
-    parts = {whole: x}
-    if whole is None:
-        parts = {'vision': x[:, :num_vision], 'language': x[:, num_vision:]}
-    out = []
-    for name, part in parts.items():
-        ffn = layer.ffn[name]
-        hidden = F.gelu(ffn.fc1(ffn.norm(part)))
-        out.append(ffn.fc2(ffn.sub_norm(hidden)))
-    return torch.cat(out, 1)

@@ -22,6 +22,9 @@ model = dict(
         num_classes=num_classes,
         loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
     ),
+    auxiliary_head=dict(
+        num_classes=num_classes, loss_decode=dict(class_weight=None)
+    ),
     test_cfg=dict(crop_size=image_size, stride=image_size),
 )
 load_mask = dict(_base_.load_mask, num_classes=num_classes)

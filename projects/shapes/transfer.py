@@ -1,0 +1,235 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""Does pretraining help? Tasks are trained from a checkpoint and from scratch.
+
+Both columns have the same steps, data and schedule. The learning rate of each
+is the best of one grid with seed 0; the table holds other seeds. A command
+that was stopped goes on with the runs that are missing.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo import CONFIGS
+from mmengine.config import Config
+from tasks import DATA, TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+OUT = Path('work_dirs/shapes/transfer')
+COLUMNS = ('pretrained', 'scratch')
+GRID_SEED = 0
+SEEDS = (1, 2, 3)
+RATES = (5e-4, 1e-3, 2e-3)
+STEPS = {'det': 300, 'seg': 300, 'vqa': 600, 'retrieval': 300}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a task.
+
+    Attributes:
+        task: A key of `TASKS`.
+        column: One of `COLUMNS`.
+        rate: Peak of the learning rate.
+        seed: Of weights, order and augmentation.
+    """
+
+    task: str
+    column: str
+    rate: float
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its log and its result lie."""
+        return OUT / self.task / f'{self.column}_{self.rate:g}_{self.seed}'
+
+    def result(self) -> float | None:
+        """Returns the first metric of the task; None before the end."""
+        file = ROOT / self.folder / 'result.json'
+        if not file.exists():
+            return None
+        metrics = json.loads(file.read_text(encoding='utf-8'))
+        return metrics[next(iter(TASKS[self.task].metrics))]
+
+
+def short_config(task: str, steps: int, rate: float) -> Config:
+    """Returns a task's config with another schedule, the same for all tasks.
+
+    Args:
+        task: A key of `TASKS`.
+        steps: Of training; a tenth of them are the warm-up.
+        rate: Peak of the learning rate.
+    """
+    config = Config.fromfile(ROOT / CONFIGS / TASKS[task].config)
+    config.train_cfg = dict(
+        type='mmengine.IterBasedTrainLoop',
+        max_iters=steps,
+        val_interval=steps,
+    )
+    config.train_dataloader.sampler = dict(type='beit3_mm.InfiniteSampler')
+    # Two runs at once use two cores better than two workers do.
+    config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    config.optim_wrapper.optimizer.lr = rate
+    warm_up = steps // 10
+    config.param_scheduler = [
+        dict(
+            type='mmengine.LinearLR',
+            start_factor=0.01,
+            by_epoch=False,
+            end=warm_up,
+        ),
+        dict(
+            type='mmengine.CosineAnnealingLR',
+            by_epoch=False,
+            begin=warm_up,
+            end=steps,
+            eta_min=0.01 * rate,
+        ),
+    ]
+    config.log_processor.by_epoch = False
+    config.default_hooks.checkpoint.update(
+        by_epoch=False, interval=steps, max_keep_ckpts=1
+    )
+    return config
+
+
+def train(run: Run, steps: int, start: str) -> float:
+    """Trains and tests, unless that was done, and returns the metric."""
+    if (result := run.result()) is not None:
+        return result
+    folder = ROOT / run.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    config = short_config(run.task, steps, run.rate)
+    config.randomness.seed = run.seed
+    config.load_from = start if run.column == 'pretrained' else None
+    # `config.dump` would format it, for seconds.
+    lines = [f'{key} = {value!r}' for key, value in config.to_dict().items()]
+    (folder / 'config.py').write_text('\n'.join(lines), encoding='utf-8')
+    command = [sys.executable, 'tools/train.py', f'{run.folder}/config.py']
+    with open(folder / 'log.txt', 'w', encoding='utf-8') as log:
+        done = subprocess.run(
+            [*command, f'--work-dir={run.folder}'],
+            cwd=ROOT,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f'training failed, see {run.folder}/log.txt')
+    _keep_result(folder)
+    return run.result()
+
+
+def _keep_result(folder: Path) -> None:
+    """Writes the metrics of a finished run, and drops its weights."""
+    scalars = max(folder.glob('*/vis_data/scalars.json'))
+    lines = scalars.read_text(encoding='utf-8').splitlines()
+    part = folder / 'result.json.part'
+    part.write_text(lines[-1], encoding='utf-8')
+    part.rename(folder / 'result.json')
+    for file in folder.glob('*.pth'):
+        file.unlink()
+
+
+def train_all(runs: list[Run], start: str, processes: int) -> list[float]:
+    """Trains several at a time, and says how long the rest will take."""
+    begin, done = time.monotonic(), 0
+
+    def one(run: Run) -> float:
+        nonlocal done
+        value = train(run, STEPS[run.task], start)
+        done += 1
+        left = (time.monotonic() - begin) / done * (len(runs) - done)
+        print(
+            f'[{done}/{len(runs)}] {run.folder}: {value:.3f}, '
+            f'ETA {left / 60:.0f} min',
+            flush=True,
+        )
+        return value
+
+    with ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(one, runs))
+
+
+def best_rates(
+    tasks: list[str], start: str, processes: int
+) -> dict[tuple[str, str], float]:
+    """Returns the best rate of the grid for each task and column."""
+    runs = [
+        Run(task, column, rate, GRID_SEED)
+        for task in tasks
+        for column in COLUMNS
+        for rate in RATES
+    ]
+    values = dict(zip(runs, train_all(runs, start, processes)))
+    return {
+        (task, column): max(
+            RATES,
+            key=lambda rate: values[Run(task, column, rate, GRID_SEED)],
+        )
+        for task in tasks
+        for column in COLUMNS
+    }
+
+
+def table(tasks: list[str], start: str, processes: int) -> str:
+    """Trains what is missing and returns the results in markdown."""
+    rates = best_rates(tasks, start, processes)
+    runs = [
+        Run(task, column, rate, seed)
+        for (task, column), rate in rates.items()
+        for seed in SEEDS
+    ]
+    values = dict(zip(runs, train_all(runs, start, processes)))
+    lines = [
+        f'| task | steps | {" | ".join(COLUMNS)} |',
+        '|---|---|---|---|',
+    ]
+    for task in tasks:
+        words = next(iter(TASKS[task].metrics.values()))
+        cells = []
+        for column in COLUMNS:
+            rate = rates[task, column]
+            found = [values[Run(task, column, rate, seed)] for seed in SEEDS]
+            digits = TASKS[task].digits
+            cells.append(
+                f'{statistics.mean(found):.{digits}f} '
+                f'± {statistics.stdev(found):.{digits}f} (lr {rate:g})'
+            )
+        lines.append(f'| {words} | {STEPS[task]} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    """Fills the table and says where it lies."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='of pretraining')
+    parser.add_argument(
+        '--tasks', nargs='+', choices=list(STEPS), default=list(STEPS)
+    )
+    parser.add_argument(
+        '--processes', type=int, default=os.cpu_count(), help='runs at a time'
+    )
+    args = parser.parse_args()
+    if not Path(args.checkpoint).is_file():
+        parser.error(f'{args.checkpoint} is no file')
+    if not (ROOT / DATA / 'generated.json').exists():
+        parser.error(f'no scenes in {DATA}: run projects/shapes/generate.py')
+    start = str(Path(args.checkpoint).resolve())
+    text = table(args.tasks, start, args.processes)
+    file = OUT / 'table.md'
+    (ROOT / file).write_text(text + '\n', encoding='utf-8')
+    print(f'\n{text}\n\nmean and standard deviation of seeds {SEEDS}: {file}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,97 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""The table of tasks with and without pretraining."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'projects/shapes'))
+import tasks  # noqa: E402
+import transfer  # noqa: E402
+
+
+@pytest.mark.parametrize('task', transfer.STEPS)
+def test_a_short_config_counts_steps(task):
+    config = transfer.short_config(task, 40, 3e-3)
+    assert config.train_cfg == dict(
+        type='mmengine.IterBasedTrainLoop', max_iters=40, val_interval=40
+    )
+    warm_up, cosine = config.param_scheduler
+    assert (warm_up['end'], cosine['begin'], cosine['end']) == (4, 4, 40)
+    assert not warm_up['by_epoch'] and not cosine['by_epoch']
+    assert config.optim_wrapper.optimizer.lr == 3e-3
+    assert config.train_dataloader.sampler.type == 'beit3_mm.InfiniteSampler'
+    assert config.default_hooks.checkpoint.interval == 40
+    assert not config.log_processor.by_epoch
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """Replaces the training, and returns the runs that it was asked for."""
+    runs = []
+    monkeypatch.setattr(transfer, 'ROOT', tmp_path)
+
+    def fake(command, cwd, **_):
+        folder = tmp_path / command[-1].removeprefix('--work-dir=')
+        column, rate, seed = folder.name.split('_')
+        score = 0.5 if column == 'pretrained' else 0.25
+        score += 0.01 * int(seed) - abs(float(rate) - 1e-3)
+        metrics = dict.fromkeys(tasks.TASKS['det'].metrics, score)
+        out = folder / '20260101_000000' / 'vis_data'
+        out.mkdir(parents=True)
+        (out / 'scalars.json').write_text('{}\n' + json.dumps(metrics))
+        (folder / 'iter_300.pth').touch()
+        runs.append(folder.name)
+        return type('Done', (), {'returncode': 0})
+
+    monkeypatch.setattr(transfer.subprocess, 'run', fake)
+    monkeypatch.setattr(
+        transfer.Config,
+        'fromfile',
+        lambda _, load=transfer.Config.fromfile: load(
+            ROOT / transfer.CONFIGS / tasks.TASKS['det'].config
+        ),
+    )
+    return runs
+
+
+def test_the_table(trained, tmp_path):
+    lines = transfer.table(['det'], 'a.pth', 2).splitlines()
+    assert lines[0] == '| task | steps | pretrained | scratch |'
+    # the best rate, and seeds 1, 2 and 3
+    assert lines[2] == (
+        '| box AP | 300 | 0.520 ± 0.010 (lr 0.001) | '
+        '0.270 ± 0.010 (lr 0.001) |'
+    )
+    assert len(trained) == len(set(trained)) == 2 * (3 + 3)
+    config = transfer.Config.fromfile(None)
+    for column, start in (('pretrained', 'a.pth'), ('scratch', None)):
+        folder = tmp_path / transfer.OUT / 'det' / f'{column}_0.001_2'
+        text = (folder / 'config.py').read_text()
+        assert f'load_from = {start!r}' in text
+        assert "'seed': 2" in text
+        assert not list(folder.glob('*.pth'))
+    assert config.max_iters != 300
+    # What was done is not done again.
+    assert transfer.table(['det'], 'a.pth', 2).splitlines() == lines
+    assert len(trained) == 12
+
+
+def test_a_failed_run_names_its_log(trained, monkeypatch):
+    monkeypatch.setattr(
+        transfer.subprocess,
+        'run',
+        lambda *_, **__: type('Done', (), {'returncode': 1}),
+    )
+    with pytest.raises(RuntimeError, match=r'scratch.*/log'):
+        transfer.train(transfer.Run('det', 'scratch', 1e-3, 1), 300, 'a.pth')
+
+
+def test_wrong_arguments(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['transfer.py', 'missing.pth'])
+    with pytest.raises(SystemExit):
+        transfer.main()
+    assert 'missing.pth is no file' in capsys.readouterr().err
