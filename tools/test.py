@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from beit3_mm.compat import require_hosts
@@ -19,6 +20,7 @@ from torch.utils.data import Dataset
 
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
+from beit3_mm.engine.tokenizer_check import check_tokenizers
 
 # Metric -> the option that makes it write, and where to by default.
 RESULTS = {
@@ -167,15 +169,23 @@ def build_runner(args: argparse.Namespace) -> Runner:
     if args.tta:
         use_tta(cfg)
     runner = Runner.from_cfg(cfg)
+    stages = ('test_dataloader', 'test_evaluator', 'model')
+    check_tokenizers(runner.model, *map(cfg.get, stages))
     metrics = cli.build_loop(runner, 'test').evaluator.metrics
     if any(getattr(metric, 'output_dir', None) for metric in metrics):
         check_names(runner.test_dataloader.dataset)
     return runner
 
 
+def written(prefix: str, start: float) -> list[str]:
+    """Returns the files of predictions that were written since a time."""
+    files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.*')
+    return sorted(str(x) for x in files if x.stat().st_mtime >= start)
+
+
 def main() -> None:
     """Tests; wrong input ends with one message."""
-    args = parse_args()
+    args, start = parse_args(), time.time()
     with cli.plain_errors(args.debug, Exception):
         runner = build_runner(args)
     log = cli.log_file(runner)
@@ -186,8 +196,7 @@ def main() -> None:
         for metric in runner.test_evaluator.metrics:
             prefix = getattr(metric, 'outfile_prefix', None)
             if prefix:
-                files = Path(prefix).parent.glob(f'{Path(prefix).name}.*.*')
-                print(f'predictions: {", ".join(sorted(map(str, files)))}')
+                print(f'predictions: {", ".join(written(prefix, start))}')
             if getattr(metric, 'output_dir', None):
                 print(f'predictions: {metric.output_dir}')
         if args.show_dir:

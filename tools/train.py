@@ -23,6 +23,7 @@ from mmengine.runner import Runner
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
 from beit3_mm.engine.safe_checkpoint import latest_checkpoint
+from beit3_mm.engine.tokenizer_check import check_tokenizers
 
 # Optimizer wrappers that `--amp` may replace.
 REPLACEABLE = ('OptimWrapper', 'AmpOptimWrapper')
@@ -79,17 +80,42 @@ def build_runner(args: argparse.Namespace) -> Runner:
     if checkpoint:  # else `load_from` of the config stays
         cfg.load_from, cfg.resume = checkpoint, True
     cli.check_checkpoint(cfg.get('load_from'))
+    check_schedule(cfg)
     cli.add_checkpoint_hooks(cfg, strict=cfg.get('resume', False))
     runner = Runner.from_cfg(cfg)
     if args.resume and not checkpoint:
         runner.logger.warning(
             f'no checkpoint to resume in {cfg.work_dir}: starting afresh'
         )
+    stages = ('train_dataloader', 'val_dataloader', 'val_evaluator', 'model')
+    check_tokenizers(runner.model, *map(cfg.get, stages))
     cli.build_loop(runner, 'train')
     cli.build_loop(runner, 'val')
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     warn_of_batch_size(runner)
     return runner
+
+
+def check_schedule(cfg: Config) -> None:
+    """Compares the schedulers of the learning rate with the training's end.
+
+    Raises:
+        ValueError: If one would begin there, or later.
+    """
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
+    for number, scheduler in enumerate(schedulers):
+        by_epoch = scheduler.get('by_epoch', True)
+        key = 'max_epochs' if by_epoch else 'max_iters'
+        last = cfg.train_cfg.get(key)
+        begin, end = scheduler.get('begin', 0), scheduler.get('end')
+        if last is not None and end is None and begin >= last:
+            raise ValueError(
+                f'param_scheduler[{number}] ({scheduler.type}) has '
+                f'{begin=}, but train_cfg.{key}={last} ends the training '
+                'then: train longer, or let the warm-up end, and this '
+                'begin, earlier'
+            )
 
 
 def warn_of_batch_size(runner: Runner) -> None:

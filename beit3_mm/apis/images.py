@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Images of users: files, arrays and PIL images as the same pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -65,6 +65,11 @@ def as_inputs(
     """
     if isinstance(images, ImageSource):
         images = [images]
+    if not isinstance(images, Iterable):
+        raise TypeError(
+            'images must be paths, arrays, PIL images or one of these, not '
+            f'{images!r}'
+        )
     return tuple(_as_input(image, i) for i, image in enumerate(images))
 
 

@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """One call: images and texts in, predictions out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from beit3_mm.apis.model import init_model
 from beit3_mm.apis.predictions import Prediction
 from beit3_mm.apis.settings import build_pipeline
 from beit3_mm.apis.tasks import Batch, Query, build_task
+from beit3_mm.engine.tokenizer_check import check_tokenizers
 
 
 class Inferencer:
@@ -56,6 +57,8 @@ class Inferencer:
             config, checkpoint, device, cfg_options, trust_checkpoint
         )
         self.task = build_task(self.model)
+        cfg, stages = self.model.cfg, ('test_dataloader', 'test_evaluator')
+        check_tokenizers(self.model, cfg.model, *map(cfg.get, stages))
 
     def __call__(
         self,
@@ -133,7 +136,10 @@ class Inferencer:
 
 
 def _as_texts(texts: str | Sequence[str]) -> list[str]:
-    texts = [texts] if isinstance(texts, str) else list(texts)
+    texts = [texts] if isinstance(texts, str) else texts
+    if not isinstance(texts, Iterable):
+        raise TypeError(f'texts must be str, one or several, not {texts!r}')
+    texts = list(texts)
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(

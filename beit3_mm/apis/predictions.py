@@ -161,7 +161,7 @@ class Caption(Prediction):
     caption: str
 
     def answer(self) -> str:
-        return self.caption
+        return self.caption or '(no words)'
 
     def _values(self) -> dict[str, Any]:
         return {'caption': self.caption}

@@ -4,10 +4,16 @@
 from numbers import Real
 from typing import Any
 
-from beit3_mm.datasets.annotation_files import get_field, read_json_lines
+from beit3_mm.datasets.annotation_files import (
+    add_once,
+    get_field,
+    read_json_lines,
+)
 from beit3_mm.datasets.vision_language import VisionLanguageDataset
 from beit3_mm.registry import DATASETS
 
+# What no two lines may share
+IDS = ('qid', 'identifier')
 # Official key, key of our samples, type. Any of them may be missing.
 FIELDS = (
     ('qid', 'question_id', (int, str)),
@@ -45,7 +51,8 @@ class IndexFileDataset(VisionLanguageDataset):
 
     Raises:
         FileNotFoundError: If the file or a folder of images is missing.
-        ValueError: If a line is not as it should be.
+        ValueError: If a line is not as it should be, or a `qid` or
+            `identifier` is there twice.
 
     Example:
         >>> dict(
@@ -67,8 +74,11 @@ class IndexFileDataset(VisionLanguageDataset):
         """Reads the lines."""
         samples = []
         groups: dict[str, dict] = {}
+        places: dict[str, dict[Any, str]] = {key: {} for key in IDS}
         for where, record in read_json_lines(self.ann_file):
             sample = self._read_line(record, where)
+            for key in set(IDS) & set(record):
+                add_once(places[key], record[key], key, where)
             if self.group_texts:
                 _join_group(groups, sample, where)
             else:

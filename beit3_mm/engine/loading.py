@@ -33,6 +33,7 @@ __all__ = [
     'use_safe_loading',
 ]
 SAFETENSORS = '.safetensors'
+STARTS = (b'PK', b'\x80')  # of torch's files: zip files, earlier pickles
 _trust_files = False  # set by `use_safe_loading`
 
 
@@ -65,6 +66,7 @@ def load_file(
         )
     if not path.is_file():
         raise FileNotFoundError(f'there is no checkpoint file {path}')
+    _check_start(path)
     trust = _trust_files if trust is None else trust
     try:
         checkpoint = _read(path, trust, map_location)
@@ -76,9 +78,8 @@ def load_file(
             + '. Reading it could run any code; if you trust its origin, '
             'insist with --trust-checkpoint'
         ) from error
-    except OSError:
-        raise
-    except Exception as error:  # whatever torch makes of a damaged file
+    # Whatever torch makes of a damaged file, OSErrors without a name too
+    except Exception as error:
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise CheckpointError(
             f'{path} is damaged or no checkpoint: {reason}'
@@ -88,6 +89,18 @@ def load_file(
             f'{path} holds a {type(checkpoint).__name__}, no dict of weights'
         )
     return checkpoint
+
+
+def _check_start(path: Path) -> None:
+    """Refuses what is no file of torch's, such as a web page."""
+    with path.open('rb') as file:
+        start = file.read(16)
+    if path.suffix != SAFETENSORS and not start.startswith(STARTS):
+        raise CheckpointError(
+            f'{path} is no checkpoint: it starts with {start!r}. Get it '
+            'again; if it is of safetensors, its name must end in '
+            f'{SAFETENSORS}'
+        )
 
 
 def _read(path: Path, trust: bool, map_location: Any) -> Any:

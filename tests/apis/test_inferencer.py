@@ -112,6 +112,12 @@ def test_other_wrong_input_is_told(inferencer, images):
         ask([images[0], 'gone.png'], 'above')
     with pytest.raises(TypeError, match='a text must be a str, not int: 3'):
         ask(images, [3])
+    for texts in (3, None):
+        with pytest.raises(TypeError, match=f'texts must be str.* {texts}'):
+            ask(images, texts)
+    for wrong in (3, None):
+        with pytest.raises(TypeError, match=f'images must be .* not {wrong}'):
+            ask(wrong, 'above')
     with pytest.raises(ValueError, match='batch_size=0 must be at least 1'):
         ask(images, 'above', batch_size=0)
     with pytest.raises(ValueError, match=r'float64 \(4, 4, 3\)'):

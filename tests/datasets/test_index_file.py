@@ -125,6 +125,20 @@ def test_lines_that_cannot_be_used_are_named(build, change, message):
     assert message in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        (VQA, r'line 3: qid 25 stands at .*val\.jsonl, line 1 already'),
+        (NLVR2, "line 3: identifier 'dev-0-0-0' stands at .*, line 1 already"),
+    ],
+)
+def test_ids_that_stand_twice_are_named(build, line, message):
+    other = {'qid': 26} if 'qid' in line else {'identifier': 'dev-0-0-1'}
+    assert len(infos(build(line, line | other))) == 2
+    with pytest.raises(ValueError, match=message):
+        build(line, line | other, line)
+
+
 def test_a_label_that_is_no_number(build):
     with pytest.raises(ValueError, match=r"'label' must be int, not 'True'"):
         build(NLVR2 | dict(label='True'))

@@ -70,11 +70,24 @@ def test_unreadable_files_are_named(save, tmp_path):
     whole.write_bytes(whole.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match=r'x\.pth is damaged'):
         load_file(whole)
-    (tmp_path / 'b.pth').write_text('hello')
-    with pytest.raises(CheckpointError, match=r'b\.pth'):
-        load_file(tmp_path / 'b.pth')
+    for start in (b'', b'hello', b'<!DOCTYPE html>', b'\xf0\x05\0\0{"a":{'):
+        (tmp_path / 'b.pth').write_bytes(start)
+        with pytest.raises(CheckpointError) as refusal:
+            load_file(tmp_path / 'b.pth')
+        assert 'b.pth is no checkpoint' in str(refusal.value)
+        assert 'must end in .safetensors' in str(refusal.value)
+        assert 'trust' not in str(refusal.value)
     with pytest.raises(CheckpointError, match='holds a Tensor'):
         load_file(save(torch.zeros(2)))
+
+
+def test_a_file_that_was_cut_anywhere_is_named(save):
+    whole = save({'x': torch.zeros(50_000)})
+    content = whole.read_bytes()
+    for size in (10, 100, 2_000, 20_000, 70_000, len(content) - 1):
+        whole.write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match=r'x\.pth is damaged'):
+            load_file(whole)
 
 
 def test_addresses_are_refused():

@@ -2,6 +2,7 @@
 """`tools/test.py` on a vision-language task: questions about two images."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -73,6 +74,10 @@ def test_a_file_for_the_test_server(
     run_tool, task, tmp_path, capsys, in_config
 ):
     out = tmp_path / 'new/dev.json'
+    out.parent.mkdir()
+    earlier = out.with_name('dev.caption.json')
+    earlier.write_text('[]')
+    os.utime(earlier, (0, 0))  # of another run
     format_only = ['--format-only']
     if in_config:
         options = 'test_evaluator.format_only=True'
@@ -80,11 +85,18 @@ def test_a_file_for_the_test_server(
     run_tool('test', *task, '--out', out, *format_only)
     printed = capsys.readouterr().out
     path = tmp_path / 'new/dev.vqa.json'
-    assert f'predictions: {path}' in printed
+    assert f'predictions: {path}\n' in printed
     assert 'vqa/score' not in printed
     answers = json.loads(path.read_text())
     assert [answer['question_id'] for answer in answers] == [*range(10, 15)]
     assert {answer['answer'] for answer in answers} <= set(tiny_tasks.ANSWERS)
+
+
+def test_another_tokenizer(run_tool, task):
+    option = 'model.backbone.vocab_size=37'
+    with pytest.raises(SystemExit, match=r'tiny\.spm has 38 ids') as end:
+        run_tool('test', *task, '--cfg-options', option)
+    assert 'Traceback' not in end.value.code
 
 
 def test_answers_of_people_are_missing(run_tool, task, caplog):

@@ -90,6 +90,14 @@ def test_resume_without_checkpoint_starts_afresh(
             [],
             'holds no module with get_layer_depth',
         ),
+        (
+            "param_scheduler = [dict(type='LinearLR', begin=0, end=4, "
+            "by_epoch=False), dict(type='CosineAnnealingLR', begin=4, "
+            'by_epoch=False)]',
+            [],
+            r'param_scheduler\[1\] \(CosineAnnealingLR\) has begin=4, but '
+            'train_cfg.max_iters=4 ends',
+        ),
         ('', ['--launcher', 'pytorch'], 'dist_cfg.backend=gloo'),
     ],
 )

@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Captions of images by beam search, the image being encoded once.
 
-B images, K beams, T ids of a caption, V ids of the vocabulary, C channels.
+B images, K beams, T ids of a caption, W ids of words, C channels.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ class BeamSearch:
 
     A mask stands behind the words so far, and what is predicted there
     continues them. As in the official code, a closed caption keeps the mask
-    and is judged by the length with it.
+    and is judged by the length with it. Unlike there, a word is never the mask
+    or one of the spare ids behind it, which have no text: a model that has
+    hardly been trained may find them likely.
 
     Args:
         num_beams: Partial captions that are followed at a time.
@@ -60,10 +62,12 @@ class BeamSearch:
         bos_id: Id of `<s>`.
         pad_id: Id of padding.
         eos_id: Id of `</s>`.
-        mask_id: Id of the mask; 64001 in the released models.
+        mask_id: Id of the mask, behind all words; 64001 in the released
+            models.
 
     Raises:
-        ValueError: If there is no beam or no room for a word.
+        ValueError: If there is no beam or no room for a word, or the mask
+            is in front of another special id.
     """
 
     num_beams: int = 3
@@ -82,6 +86,11 @@ class BeamSearch:
                 f'max_tokens={self.max_tokens} must be at least 3: <s>, the '
                 'mask and </s>'
             )
+        if self.mask_id <= max(self.bos_id, self.pad_id, self.eos_id):
+            raise ValueError(
+                f'mask_id={self.mask_id} must be the last id, behind all '
+                'words and the other special ids'
+            )
 
     @torch.no_grad()
     def __call__(
@@ -98,6 +107,7 @@ class BeamSearch:
         for length in range(1, self.max_tokens - 1):
             tokens = steps(ids[:, :, length - 1], length - 1, self.mask_id)
             log_probs = head(tokens).float().log_softmax(-1)
+            log_probs = log_probs[:, :, : self.mask_id]  # of words
             candidates = self._candidates(sums, log_probs)
             # What is still to come could score no better than this.
             done = best.scores >= self._scores(
@@ -114,7 +124,7 @@ class BeamSearch:
         return sums / length**self.length_penalty
 
     def _candidates(self, sums: Tensor, log_probs: Tensor) -> Candidates:
-        """Picks of `(B, K)` beams and their next words `(B, K, V)`."""
+        """Picks of `(B, K)` beams and their next words `(B, K, W)`."""
         sums = (sums[:, :, None] + log_probs).flatten(1)
         # At most K of these are </s>, so at least K go on; the official 3 K
         # come to the same.

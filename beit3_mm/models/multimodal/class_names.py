@@ -31,7 +31,7 @@ def read_class_names(source: Sequence[str] | str) -> list[str]:
             if not Path(source).is_file():
                 raise FileNotFoundError(f'there is no file {source} of names')
             names = Path(source).read_text(encoding='utf-8').splitlines()
-        else:
+        elif source:
             names = get_object_from_string(source)
     if not isinstance(names, Sequence) or isinstance(names, str) or not names:
         raise ValueError(

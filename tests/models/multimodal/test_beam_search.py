@@ -56,8 +56,10 @@ def slow_search(model, image):
         steps += 1
         found = []
         for total, ids in beams:
-            log_probs = next_log_probs(model, image, ids).tolist()
-            found += [(total + x, ids, i) for i, x in enumerate(log_probs)]
+            log_probs = next_log_probs(model, image, ids)[: search.mask_id]
+            found += [
+                (total + x.item(), ids, i) for i, x in enumerate(log_probs)
+            ]
         found.sort(key=lambda x: x[0], reverse=True)
         bound = found[0][0] / (search.max_tokens - 1) ** search.length_penalty
         if best[0] >= bound:
@@ -232,6 +234,15 @@ def test_special_ids_are_the_settings(tiny_arch):
 
 
 @torch.no_grad()
+def test_words_lie_in_front_of_the_mask(tiny_arch):
+    model = build(tiny_arch, search=dict(mask_id=20, max_tokens=12))
+    model.head.lm.bias[20:] += 50
+    captions = write(model, images())
+    assert ((captions.ids == 20).sum(1) == 1).all()  # in front of `</s>`
+    assert captions.ids.max() == 20
+
+
+@torch.no_grad()
 def test_bfloat16(tiny_arch):
     model = build(tiny_arch)
     exact = write(model, images())
@@ -251,3 +262,5 @@ def test_errors():
         BeamSearch(num_beams=0)
     with pytest.raises(ValueError, match='max_tokens=2 must be at least 3'):
         BeamSearch(max_tokens=2)
+    with pytest.raises(ValueError, match='mask_id=2 must be the last id'):
+        BeamSearch(mask_id=2)

@@ -285,6 +285,7 @@ def test_names_from_anywhere(tmp_path):
         ('nowhere.txt', FileNotFoundError, r'no file nowhere\.txt of names'),
         ('torch.nowhere', ValueError, "no class names at 'torch.nowhere'"),
         ('torch.__version__', ValueError, 'no class names'),
+        ('', ValueError, "no class names at ''"),
         ([], ValueError, r'no class names at \[\]'),
         (['a', ' '], ValueError, "class 1 of .* is called ' '"),
         (['a', 3], ValueError, 'class 1 of .* is called 3'),

@@ -39,13 +39,15 @@ def write_captions(model: ImageToText, image: Tensor) -> Captions:
             model.backbone, image, words, ids.shape[1] - 1, past
         )
         logits = model.head(tokens)[:, 1]
-        scores = logits.float().log_softmax(-1) + sums.view(-1, 1)
+        # words only, as in ours: random weights may prefer a spare id
+        log_probs = logits.float().log_softmax(-1)[:, : search.mask_id]
+        scores = log_probs + sums.view(-1, 1)
         scores, index = scores.view(batch, -1).topk(3 * beams)
         chosen = []
         for i, hypothesis in enumerate(hypotheses):
             own = ids[i * beams : (i + 1) * beams].tolist()
             steps = zip(scores[i].tolist(), index[i].tolist())
-            found = hypothesis.read(own, list(steps), logits.shape[1])
+            found = hypothesis.read(own, list(steps), search.mask_id)
             chosen += [(s, i * beams + parent, x) for s, parent, x in found]
         sums, parents, last = (
             torch.tensor(x, device=ids.device) for x in zip(*chosen)
