@@ -85,13 +85,9 @@ TASKS = {
             'retrieval/text_to_image_R@1': 'R@1 text to image',
         },
         _TEXT,
-        start='caption',
     ),
     'vqa': Task(
-        'vqa/beit3_fusion_shapes.py',
-        {'vqa/score': 'VQA score'},
-        _ANSWERS,
-        start='caption',
+        'vqa/beit3_fusion_shapes.py', {'vqa/score': 'VQA score'}, _ANSWERS
     ),
     'nlvr2': Task(
         'nlvr2/beit3_fusion_shapes_nlvr2.py',

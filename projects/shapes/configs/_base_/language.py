@@ -7,10 +7,9 @@ shapes_root = 'work_dirs/shapes/data/'
 shapes_tokenizer = 'work_dirs/shapes/shapes.spm'
 # 128 pieces; <pad> and <mask> are added, the rest stays free
 shapes_text = dict(vocab_size=136, max_text_positions=66)
-# The paper's form, with its patches of 14 pixels; vision-language experts in
-# the top layer of 4, where the paper's model has them in 3 of 40
+# The paper's form, with its patches of 14 pixels
 shapes_form = dict(
-    patch_size=14, multiway_attention=False, sub_norm=False, num_vl_layers=1
+    patch_size=14, multiway_attention=False, sub_norm=False, num_vl_layers=3
 )
 shapes_size = 140  # scenes of 128 pixels, as 10 x 10 patches
 shapes_images = [

@@ -1,7 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# A tiny BEiT-3 that finds the captions of generated scenes among 2500, and the
-# scenes of captions among 500. It starts from the model that writes captions
-# (demo.py caption).
+# A tiny BEiT-3, from random weights, that finds the captions of generated
+# scenes among 2500, and the scenes of captions among 500.
 # Numbers: sizes, schedule and rates are ours, chosen for 10 minutes of 2 CPU
 # cores; everything else is the base COCO model's.
 # Expected: see projects/shapes/README.md, from a run of this file.
@@ -13,7 +12,7 @@ _base_ = [
 arch = dict(
     _base_.archs.tiny, img_size=_base_.shapes_size, **_base_.shapes_form
 )
-load_from = 'work_dirs/shapes/caption/epoch_6.pth'
+load_from = None
 model = dict(
     backbone=dict(**arch, **_base_.shapes_text, drop_path_rate=0.0),
     head=dict(embed_dims=arch['embed_dims']),
