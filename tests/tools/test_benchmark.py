@@ -18,6 +18,7 @@ COMPARISONS = (
 ELSEWHERE = (  # are tested
     *('retrieval_encoding', 'retrieval_bf16'),
     *('captioning', 'captioning_bf16'),
+    *('masked_modeling', 'masked_modeling_bf16'),
 )
 # Windows of 4 x 4 tokens do not divide the map of 6 x 5.
 CONFIG = """
