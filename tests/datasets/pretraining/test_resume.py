@@ -74,7 +74,7 @@ def corpora(tmp_path):
     return root
 
 
-def train_dataloader(root, tokenizer_file):
+def kinds(root, tokenizer_file):
     view = [
         dict(type='beit3_mm.LoadImageFromFile', skip_damaged=True),
         dict(type='mmcv.RandomFlip', prob=0.5),
@@ -122,10 +122,17 @@ def train_dataloader(root, tokenizer_file):
             pipeline=[*view, tokenize, mask, pack],
         ),
     )
+    return parts
+
+
+def train_dataloader(root, tokenizer_file):
     return dict(
         dataset=dict(
             type='beit3_mm.SeededDataset',
-            dataset=dict(type='beit3_mm.MixedDataset', datasets=parts),
+            dataset=dict(
+                type='beit3_mm.MixedDataset',
+                datasets=kinds(root, tokenizer_file),
+            ),
         ),
         sampler=dict(
             type='beit3_mm.MixedSampler', ratio=dict(image=1, text=1, pair=1)
