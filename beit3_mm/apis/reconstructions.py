@@ -48,11 +48,6 @@ class MeanPatches:
         means = self.sums[ids] / counts.clamp(min=1)
         return torch.where(counts > 0, means, HIDDEN)
 
-    @property
-    def most_frequent(self) -> float:
-        """Share of the patches that have the most frequent code."""
-        return float(self.counts.max() / self.counts.sum().clamp(min=1))
-
 
 def to_patches(image: Tensor, patch_size: int) -> Tensor:
     """Cuts `(3, H, W)` into `(N, P, P, 3)`, float."""

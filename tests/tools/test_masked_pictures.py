@@ -1,4 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+import json
+
 import masked_modeling
 import pytest
 import torch
@@ -95,13 +97,22 @@ def test_it_draws_samples_of_each_kind(files, run_tool, tmp_path, capsys):
         *('analysis_tools/masked_pictures', *files, '--out-dir', out),
         *('--num', 2, '--mean-of', 2),
     )
-    names = {path.name for path in out.iterdir()}
+    names = {path.name for path in out.glob('*.png')}
     assert names == {f'{kind}_{i}.png' for kind in KINDS for i in range(2)}
     sizes = {k: Image.open(out / f'{k}_0.png').size for k in KINDS}
     assert sizes['image'][0] == sizes['pair'][0] > 3 * sizes['text'][0]
     assert sizes['pair'][1] > sizes['image'][1]  # the text below
     printed = capsys.readouterr().out
-    assert 'of the patches have the most frequent code' in printed
+    shares = json.loads((out / 'most_frequent.json').read_text())
+    parts = ('image', 'text', 'pair_image', 'pair_text')
+    assert set(shares) == {f'acc_{part}' for part in parts}
+    samples = [MaskedNoise(None)[i]['inputs'] for i in (1, 4, 7, 10)]
+    words = [int(x['target_ids'][x['text_mask']]) for x in samples]
+    commonest = max(map(words.count, words))
+    assert shares['acc_text'] == commonest / 4  # of 2 batches of 6
+    for name, share in shares.items():
+        assert 0 < share <= 1
+        assert f'{name} {share:.3f}' in printed
     assert printed.endswith(f'pictures: {out}\n')
 
 

@@ -44,6 +44,22 @@ def test_it_draws_and_says_where(work_dir):
     assert out.is_file()
 
 
+def test_levels_are_drawn_beside_their_curves(work_dir):
+    file = work_dir / 'levels.json'
+    file.write_text(json.dumps(dict(loss=0.5, other=1.0)))
+    pictures = [work_dir / f'{name}.png' for name in ('with', 'without')]
+    levels = ('--levels', file)
+    assert plot(work_dir, *levels, '--out', pictures[0]).returncode == 0
+    assert plot(work_dir, '--out', pictures[1]).returncode == 0
+    a, b = (Image.open(x).convert('RGB') for x in pictures)
+    assert a.size == b.size
+    assert a.tobytes() != b.tobytes()
+    file.write_text('[0.5]')
+    done = plot(work_dir, *levels)
+    assert done.returncode == 1
+    assert 'levels.json: must hold numbers by name' in done.stderr
+
+
 def test_errors_name_what_is_missing(work_dir, tmp_path):
     done = plot(work_dir, '--keys', 'los')
     assert done.returncode == 1

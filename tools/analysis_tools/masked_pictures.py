@@ -7,7 +7,9 @@ and the true ones, and the masked words of its text.
 """
 
 import argparse
+import json
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -92,25 +94,36 @@ def images_of(
                 for x in (normalise.mean, normalise.std)
             )
             ids = model.visual_ids(kind, inputs[kind])
+            inputs[kind]['visual_ids'] = ids  # found once
             yield kind, (image * std + mean).cpu(), ids.cpu()
 
 
 def average(
     model: MaskedDataModeling, stream: Iterator[dict], number: int
-) -> MeanPatches:
-    """Returns the mean patches of codes over some batches."""
+) -> tuple[MeanPatches, dict[str, float]]:
+    """Returns the mean patches of codes over some batches, and what always
+    guessing the most frequent code or word scores there, by the names of the
+    accuracies that training logs.
+    """
     means = MeanPatches(
         model.head.visual.out_features,
         model.backbone.vision_embedding.patch_size,
     )
+    targets: dict[str, Counter[int]] = defaultdict(Counter)
     progress = ProgressBar(number, file=sys.stderr)
     for batch in islice(stream, number):
         for _, images, ids in images_of(model, batch['inputs']):
             for image, row in zip(images, ids):
                 means.add(image, row)
+        for part, ids in model.target_ids(batch['inputs']).items():
+            targets[f'acc_{part}'].update(ids.tolist())
         progress.update()
     print(file=sys.stderr)
-    return means
+    return means, {
+        name: counts.most_common(1)[0][1] / counts.total()
+        for name, counts in targets.items()
+        if counts
+    }
 
 
 def draw(
@@ -176,7 +189,9 @@ def run(args: argparse.Namespace) -> None:
     )
     stream, tokenizer = batches(cfg, model), find_tokenizer(cfg)
     args.out_dir.mkdir(parents=True, exist_ok=True)
-    means = average(model, stream, args.mean_of)
+    means, shares = average(model, stream, args.mean_of)
+    file = args.out_dir / 'most_frequent.json'
+    file.write_text(json.dumps(shares), encoding='utf-8')
     drawn: dict[str, int] = {}
     while not drawn or min(drawn.values()) < args.num:
         for kind, picture in draw(model, next(stream), means, tokenizer):
@@ -184,10 +199,10 @@ def run(args: argparse.Namespace) -> None:
             if number < args.num:
                 picture.save(args.out_dir / f'{kind}_{number}.png')
                 drawn[kind] += 1
-    print(
-        f'{means.most_frequent:.1%} of the patches have the most frequent '
-        f'code\npictures: {args.out_dir}'
-    )
+    print('always guessing the most frequent code or word:')
+    for name, share in shares.items():
+        print(f'  {name} {share:.3f}')
+    print(f'these shares: {file}\npictures: {args.out_dir}')
 
 
 def main() -> None:

@@ -45,8 +45,33 @@ def read_curves(work_dir: Path) -> Curves:
     return curves
 
 
-def plot(curves: Curves, keys: list[str], out: Path) -> None:
+def read_levels(file: Path | None) -> dict[str, float]:
+    """Reads values by key; none without a file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds anything but numbers by name.
+    """
+    if file is None:
+        return {}
+    levels = json.loads(file.read_text(encoding='utf-8'))
+    if not isinstance(levels, dict) or not all(
+        isinstance(value, int | float) for value in levels.values()
+    ):
+        raise ValueError(f'--levels {file}: must hold numbers by name')
+    return levels
+
+
+def plot(
+    curves: Curves, keys: list[str], levels: dict[str, float], out: Path
+) -> None:
     """Draws the chosen curves over the steps into one picture.
+
+    Args:
+        curves: As `read_curves` returns them.
+        keys: Those to be drawn.
+        levels: Values to compare with, by key; dashed, in its colour.
+        out: The picture.
 
     Raises:
         ValueError: If a key was not logged.
@@ -60,7 +85,10 @@ def plot(curves: Curves, keys: list[str], out: Path) -> None:
     axes.set_prop_cycle(color=plt.get_cmap('tab20').colors)
     for key in keys:
         steps = sorted(curves[key])
-        axes.plot(steps, [curves[key][step] for step in steps], label=key)
+        values = [curves[key][step] for step in steps]
+        (line,) = axes.plot(steps, values, label=key)
+        if key in levels:
+            axes.axhline(levels[key], color=line.get_color(), linestyle='--')
     axes.set_xlabel('step')
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
@@ -81,6 +109,12 @@ def main() -> None:
         help='what to draw (default: every loss)',
     )
     parser.add_argument(
+        '--levels',
+        type=Path,
+        metavar='JSON',
+        help='values by key, drawn as dashed lines to compare with',
+    )
+    parser.add_argument(
         '--out', type=Path, help='picture (default: WORK_DIR/curves.png)'
     )
     args = parser.parse_args()
@@ -88,7 +122,7 @@ def main() -> None:
     try:
         curves = read_curves(args.work_dir)
         keys = args.keys or [key for key in curves if 'loss' in key]
-        plot(curves, keys, out)
+        plot(curves, keys, read_levels(args.levels), out)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'error: {error}')
     print(f'curves: {out}')
