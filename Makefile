@@ -27,7 +27,8 @@ demo: $(STAMP)
 	$(PY) projects/shapes/demo.py
 
 test: $(STAMP)
-	$(PY) -m pytest -m 'not proof'
+	$(PY) -m pytest -m 'not proof' -n auto --maxprocesses=4 \
+	    --dist=worksteal
 
 proofs: $(STAMP)
 	$(PY) -m pytest -m proof

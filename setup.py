@@ -62,7 +62,7 @@ setup(
         'hosts': HOSTS,
         # METEOR and SPICE of captions; both need Java as well.
         'caption': ['pycocoevalcap'],
-        'test': ['pytest', 'ruff', 'setuptools', 'wheel'],
+        'test': ['pytest', 'pytest-xdist', 'ruff', 'setuptools', 'wheel'],
     },
     zip_safe=False,
 )

@@ -10,6 +10,7 @@ import pytest
 import sentencepiece
 import torch
 from mmengine.registry import DefaultScope
+from yapf.yapflib import yapf_api
 
 import beit3_mm  # noqa: F401  makes `beit3_mm::` and `mmseg::` known
 
@@ -28,6 +29,18 @@ def no_default_scope(monkeypatch):
     module of mmdet's can be built by its class.
     """
     monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
+
+
+@pytest.fixture(autouse=True)
+def plain_config_text(monkeypatch):
+    """Leaves the text of configs as it is.
+
+    Each run writes its config several times, and laying it out nicely takes
+    yapf seconds each time.
+    """
+    monkeypatch.setattr(
+        yapf_api, 'FormatCode', lambda text, style_config: (text, True)
+    )
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ class VisualGenomeQADataset(VisionLanguageDataset):
     A sample is a question: `img_path`, `image_id`, `question_id` (`qa_id`),
     `text`, and its one answer as `answer_labels` and `answer_scores` [1.0].
     Answers are sentences of a person, such as 'Two.': they are normalised.
+    Ids may occur twice: in training nothing is scored by them.
     Questions whose answer is not listed are left out, with a message; the
     official code has no Visual Genome, BEiT-3's README names it for the large
     VQA model at 768 pixels.
