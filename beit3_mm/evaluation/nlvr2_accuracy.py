@@ -2,7 +2,12 @@
 from pathlib import Path
 from typing import Any
 
-from beit3_mm.evaluation.sample_metric import SampleMetric, field, write_json
+from beit3_mm.evaluation.sample_metric import (
+    SampleMetric,
+    field,
+    predicted_label,
+    write_json,
+)
 from beit3_mm.registry import METRICS
 
 
@@ -28,8 +33,9 @@ class NLVR2Accuracy(SampleMetric):
         prefix: In front of the names of the figures, instead of 'nlvr2'.
 
     Raises:
-        ValueError: In use, if a field is missing or out of range, an
-            identifier is of another form, or two samples have the same.
+        ValueError: In use, if a field is missing or out of range, scores
+            are not finite, an identifier is of another form, or two samples
+            have the same.
 
     Example:
         >>> dict(type='beit3_mm.NLVR2Accuracy')
@@ -51,9 +57,13 @@ class NLVR2Accuracy(SampleMetric):
     def read(self, sample: dict) -> dict[str, Any]:
         """Returns the judgement and the truth."""
         identifier = field(sample, 'identifier', 'NLVR2Accuracy')
+        labels = {'pred_label': predicted_label(sample, 'NLVR2Accuracy')}
+        if not self.format_only:
+            labels['gt_label'] = int(
+                field(sample, 'gt_label', 'NLVR2Accuracy')
+            )
         result = dict(identifier=identifier)
-        for key in ('pred_label', *['gt_label'] * (not self.format_only)):
-            label = int(field(sample, key, 'NLVR2Accuracy'))
+        for key, label in labels.items():
             if label not in (0, 1):
                 raise ValueError(
                     f'{key} {label} of {identifier} must be 0 (false) or 1 '

@@ -138,6 +138,28 @@ def field(sample: dict, key: str, metric: str) -> Any:
     return value
 
 
+def predicted_label(sample: dict, metric: str) -> int:
+    """Returns the label that a sample was given.
+
+    Args:
+        sample: A data sample as a dict, with `pred_label`; `pred_scores`
+            (n,), of which it is the largest, may be missing.
+        metric: Who needs it.
+
+    Raises:
+        ValueError: If there is none, or the scores are not finite.
+    """
+    label = int(field(sample, 'pred_label', metric))
+    scores = sample.get('pred_scores')
+    if scores is not None and not scores.isfinite().all():
+        names = {name: sample[name] for name in _NAMES if name in sample}
+        raise ValueError(
+            f'{metric}: pred_scores of the sample {names} are not finite: '
+            'the model has diverged'
+        )
+    return label
+
+
 def plain(value: Any) -> Any:
     """Returns a number of torch or numpy as Python's, for JSON."""
     return value.item() if hasattr(value, 'item') else value

@@ -7,6 +7,7 @@ from beit3_mm.evaluation.sample_metric import (
     SampleMetric,
     field,
     plain,
+    predicted_label,
     write_json,
 )
 from beit3_mm.evaluation.vqa_answers import read_answers, vqa_score
@@ -36,7 +37,8 @@ class VQAScore(SampleMetric):
     Raises:
         FileNotFoundError: If there is no list of answers.
         ValueError: If it is no such list; in use, if a field is missing, a
-            label is not of the list, or two samples have one `question_id`.
+            label is not of the list, scores are not finite, or two samples
+            have one `question_id`.
 
     Example:
         >>> dict(type='beit3_mm.VQAScore', answer_file='answers.txt')
@@ -61,7 +63,7 @@ class VQAScore(SampleMetric):
     def read(self, sample: dict) -> dict[str, Any]:
         """Returns the answer in words, and what it is compared with."""
         question_id = plain(field(sample, 'question_id', 'VQAScore'))
-        label = int(field(sample, 'pred_label', 'VQAScore'))
+        label = predicted_label(sample, 'VQAScore')
         if not 0 <= label < len(self.answers):
             raise ValueError(
                 f'pred_label {label} of question {question_id} is not of '

@@ -7,6 +7,8 @@ from mmengine.registry import METRICS
 
 from beit3_mm.evaluation import NLVR2Accuracy
 
+NAN = torch.full((2,), torch.nan)
+
 
 def sample(identifier, pred, truth=None):
     result = dict(identifier=identifier, pred_label=torch.tensor(pred))
@@ -55,6 +57,10 @@ def test_files(tmp_path):
         ([dict(identifier='d-1-0-0')], "needs 'pred_label' of .*'d-1-0-0'"),
         ([sample('dev-1-0-0', 2, 1)], r'pred_label 2 of dev-1-0-0 must be 0'),
         ([sample('dev-1-0-0', 0, -1)], r'gt_label -1 of dev-1-0-0 must be 0'),
+        (
+            [sample('dev-1-0-0', 0, 0) | dict(pred_scores=NAN)],
+            "pred_scores of .*'dev-1-0-0'} are not finite: the model has",
+        ),
         ([sample('dev-1', 0, 0)], "'dev-1' must be split-set-pair-sentence"),
         (SAMPLES[:2] + SAMPLES[:1], r"identifiers .*once.*\['dev-850-0-0'\]"),
     ],

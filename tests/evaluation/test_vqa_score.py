@@ -1,5 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
+import math
 
 import pytest
 import torch
@@ -86,6 +87,8 @@ def test_a_file_beside_the_score(answer_file, tmp_path):
          r'answers\.txt, which has 4 answers: num_answers'),
         (sample(5, -1, ['no'] * 10), 'pred_label -1 of question 5'),
         (sample(5, 0, ['no']), '4 or more answers'),
+        (sample(5, 0, ['no'] * 10, pred_scores=torch.tensor([0.1, math.nan])),
+         "VQAScore: pred_scores of .*'question_id': 5} are not finite"),
     ],
 )  # fmt: skip
 def test_bad_samples(answer_file, bad, error):
