@@ -43,7 +43,7 @@ def trained(monkeypatch, tmp_path):
         out = folder / '20260101_000000' / 'vis_data'
         out.mkdir(parents=True)
         (out / 'scalars.json').write_text('{}\n' + json.dumps(metrics))
-        (folder / 'iter_300.pth').touch()
+        (folder / 'iter_200.pth').touch()
         runs.append(folder.name)
         return type('Done', (), {'returncode': 0})
 
@@ -61,12 +61,12 @@ def trained(monkeypatch, tmp_path):
 def test_the_table(trained, tmp_path):
     lines = transfer.table(['det'], 'a.pth', 2).splitlines()
     assert lines[0] == '| task | steps | pretrained | scratch |'
-    # the best rate, and seeds 1, 2 and 3
+    # the best rate with seed 0, and two more seeds
     assert lines[2] == (
-        '| box AP | 300 | 0.520 ± 0.010 (lr 0.001) | '
-        '0.270 ± 0.010 (lr 0.001) |'
+        '| box AP | 200 | 0.510 ± 0.010 (lr 0.001) | '
+        '0.260 ± 0.010 (lr 0.001) |'
     )
-    assert len(trained) == len(set(trained)) == 2 * (3 + 3)
+    assert len(trained) == len(set(trained)) == 2 * (3 + 2)
     config = transfer.Config.fromfile(None)
     for column, start in (('pretrained', 'a.pth'), ('scratch', None)):
         folder = tmp_path / transfer.OUT / 'det' / f'{column}_0.001_2'
@@ -74,10 +74,10 @@ def test_the_table(trained, tmp_path):
         assert f'load_from = {start!r}' in text
         assert "'seed': 2" in text
         assert not list(folder.glob('*.pth'))
-    assert config.max_iters != 300
+    assert config.max_iters != 200
     # What was done is not done again.
     assert transfer.table(['det'], 'a.pth', 2).splitlines() == lines
-    assert len(trained) == 12
+    assert len(trained) == 10
 
 
 def test_a_failed_run_names_its_log(trained, monkeypatch):

@@ -159,7 +159,7 @@ def test_a_run_learns_resumes_and_shows_its_guesses(
         *('analysis_tools/masked_pictures', config, whole / 'iter_6.pth'),
         *('--out-dir', pictures, '--num', 2, '--mean-of', 2),
     )
-    names = {path.name for path in pictures.iterdir()}
+    names = {path.name for path in pictures.glob('*.png')}
     assert names == {f'{kind}_{i}.png' for kind in KINDS for i in range(2)}
     assert f'pictures: {pictures}' in capsys.readouterr().out
 
