@@ -18,7 +18,8 @@ model = dict(
         embed_dims=arch['embed_dims'],
         vocab_size=_base_.shapes_text.vocab_size,
     ),
-    beam_search=dict(max_tokens=40, mask_id=129),
+    # the longest caption of the training scenes has 56
+    beam_search=dict(max_tokens=58, mask_id=129),
 )
 root = _base_.shapes_root + 'coco/'
 train_pipeline = [

@@ -43,13 +43,13 @@ train_dataloader = dict(
         dataset=dict(datasets=dict(_delete_=True, **_base_.shapes_corpora))
     ),
 )
-max_iters = 3000
+max_iters = 2000
 warm_up, cosine = _base_.param_scheduler
 train_cfg = dict(max_iters=max_iters)
 optim_wrapper = dict(type='mmengine.OptimWrapper')
 param_scheduler = [
-    dict(warm_up, end=150),
-    dict(cosine, begin=150, end=max_iters),
+    dict(warm_up, end=100),
+    dict(cosine, begin=100, end=max_iters),
 ]
 auto_scale_lr = dict(base_batch_size=96)
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=250))
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=200))
