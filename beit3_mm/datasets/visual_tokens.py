@@ -11,6 +11,11 @@ import numpy as np
 
 IDS, NAMES, ABOUT = 'ids.npy', 'names.npy', 'about.json'
 DAMAGED = 'damaged.txt'
+COUNTS = {'samples', 'height', 'width', 'num_codes', 'done', 'damaged'}
+REMEDY = (
+    'remove the folder, and tools/dataset_converters/visual_tokens.py writes '
+    'it again'
+)
 NONE = np.iinfo(np.uint16).max  # of an image that could not be read
 
 
@@ -27,7 +32,7 @@ class VisualTokens:
 
     Raises:
         FileNotFoundError: If it is no such folder.
-        ValueError: If it is not finished.
+        ValueError: If it is not finished, or one of its files is damaged.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -50,12 +55,13 @@ class VisualTokens:
     @cached_property
     def ids(self) -> np.ndarray:
         """Ids of all samples, uint16 (samples, patches)."""
-        return np.load(self.folder / IDS, mmap_mode='r')
+        shape = self.about['samples'], _patches(self.about)
+        return _read_array(self.folder / IDS, shape)
 
     @cached_property
     def names(self) -> np.ndarray:
         """Hashes of the names of all images, uint64 (samples,)."""
-        return np.load(self.folder / NAMES, mmap_mode='r')
+        return _read_array(self.folder / NAMES, (self.about['samples'],))
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -90,7 +96,8 @@ class VisualTokensWriter:
             rows, and `height` and `width` in patches.
 
     Raises:
-        ValueError: If it holds tokens that are made from something else.
+        ValueError: If it holds tokens that are made from something else, or
+            damaged files.
     """
 
     def __init__(self, folder: Path, about: dict) -> None:
@@ -104,13 +111,16 @@ class VisualTokensWriter:
                 'choose another folder'
             )
         folder.mkdir(parents=True, exist_ok=True)
-        shape = about['samples'], about['height'] * about['width']
+        shape = about['samples'], _patches(about)
         self.ids = self._open(IDS, np.uint16, shape)
         self.names = self._open(NAMES, np.uint64, shape[:1])
 
     def _open(self, name: str, dtype: type, shape: tuple) -> np.memmap:
+        path = self.folder / name
+        if self.done:  # else numpy would fill a cut file up with zeros
+            _read_array(path, shape)
         return np.lib.format.open_memmap(
-            self.folder / name, 'r+' if self.done else 'w+', dtype, shape
+            path, 'r+' if self.done else 'w+', dtype, shape
         )
 
     def add(self, names: list, ids: np.ndarray, damaged: list[str]) -> None:
@@ -162,11 +172,41 @@ class VisualTokensWriter:
 
 def name_hash(path: str) -> np.uint64:
     """Returns a hash of the file name in a path."""
-    digest = blake2b(Path(path).name.encode(), digest_size=8).digest()
+    # file names need not be UTF-8
+    name = Path(path).name.encode(errors='surrogateescape')
+    digest = blake2b(name, digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, 'little'))
 
 
 def read_about(folder: Path) -> dict | None:
-    """Returns what is known of a folder of tokens, None if there is none."""
+    """Returns what is known of a folder of tokens, None if there is none.
+
+    Raises:
+        ValueError: If its file is damaged.
+    """
     path = folder / ABOUT
-    return json.loads(path.read_text('utf-8')) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        about = json.loads(path.read_text('utf-8'))
+        missing = COUNTS - (about.keys() if isinstance(about, dict) else set())
+        if missing:
+            raise ValueError(f'it lacks {sorted(missing)}')
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged ({error}): {REMEDY}') from error
+    return about
+
+
+def _patches(about: dict) -> int:
+    return about['height'] * about['width']
+
+
+def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Opens an array, which must be whole and of this shape."""
+    try:
+        array = np.load(path, mmap_mode='r')
+        if array.shape != shape:
+            raise ValueError(f'its shape is {array.shape}, not {shape}')
+    except (ValueError, EOFError) as error:
+        raise ValueError(f'{path} is damaged ({error}): {REMEDY}') from error
+    return array

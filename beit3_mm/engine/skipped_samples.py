@@ -47,7 +47,11 @@ class SkippedSamplesHook(Hook):
         """Reads the file of a resumed run; adds what is left out at once."""
         path = Path(runner.work_dir, FILE)
         if is_main_process() and path.is_file():
-            self._known = set(path.read_text('utf-8').splitlines())
+            text = path.read_text('utf-8', errors='replace')
+            if not text.endswith('\n'):  # cut by a kill, even in a letter
+                text += '\n'
+                path.write_text(text, 'utf-8')
+            self._known = set(text.splitlines())
         dataset = runner.train_dataloader.dataset
         dataset = getattr(dataset, 'dataset', dataset)
         left_out = getattr(dataset, 'left_out', [])

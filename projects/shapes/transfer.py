@@ -101,10 +101,16 @@ def short_config(task: str, steps: int, rate: float) -> Config:
 
 
 def train(run: Run, steps: int, start: str) -> float:
-    """Trains and tests, unless that was done, and returns the metric."""
-    if (result := run.result()) is not None:
-        return result
+    """Trains and tests, unless that was done, and returns the metric.
+
+    Raises:
+        RuntimeError: If the training fails.
+        ValueError: If it was done from another checkpoint.
+    """
     folder = ROOT / run.folder
+    if (result := run.result()) is not None:
+        _check_start(run, (folder / 'config.py').read_text('utf-8'), start)
+        return result
     folder.mkdir(parents=True, exist_ok=True)
     config = short_config(run.task, steps, run.rate)
     config.randomness.seed = run.seed
@@ -126,6 +132,14 @@ def train(run: Run, steps: int, start: str) -> float:
         raise RuntimeError(f'training failed, see {run.folder}/log.txt')
     _keep_result(folder)
     return run.result()
+
+
+def _check_start(run: Run, config: str, start: str) -> None:
+    if run.column == 'pretrained' and f'load_from = {start!r}' not in config:
+        raise ValueError(
+            f'{run.folder} is the result of another checkpoint than {start}: '
+            f'remove {OUT} to fill the table anew'
+        )
 
 
 def _keep_result(folder: Path) -> None:

@@ -95,6 +95,14 @@ def test_a_resumed_run_goes_on_with_the_file(tmp_path):
     assert lines == ['text\te', 'image\ta', 'image\tb']
 
 
+def test_a_file_that_a_kill_has_cut_does_not_stop_a_resume(tmp_path):
+    file = tmp_path / 'skipped.txt'
+    file.write_bytes('image\ta\nimage\tü'.encode()[:-1])
+    Loop(tmp_path).run([batch(image=['image\ta', 'image\tb'])])
+    lines = file.read_text().splitlines()
+    assert lines == ['image\ta', 'image\t\ufffd', 'image\tb']
+
+
 def test_an_interval_below_one_is_refused():
     with pytest.raises(ValueError, match='interval=0'):
         SkippedSamplesHook(interval=0)

@@ -80,6 +80,14 @@ def test_the_table(trained, tmp_path):
     assert len(trained) == 10
 
 
+def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
+    transfer.table(['det'], 'a.pth', 1)
+    with pytest.raises(ValueError, match=r'pretrained_.* than b\.pth: remove'):
+        transfer.table(['det'], 'b.pth', 1)
+    scratch = transfer.Run('det', 'scratch', 1e-3, 0)
+    assert transfer.train(scratch, 200, 'b.pth') == pytest.approx(0.25)
+
+
 def test_a_failed_run_names_its_log(trained, monkeypatch):
     monkeypatch.setattr(
         transfer.subprocess,

@@ -61,3 +61,17 @@ def test_wrong_input_ends_with_one_message(folder, run_tool):
     (folder / 'c.tsv').write_text('')
     with pytest.raises(SystemExit, match=r'c\.tsv exists'):
         run_tool(TOOL, folder, '--out', folder / 'c.tsv')
+
+
+@pytest.mark.parametrize(
+    'images', [[], [dict(id=20, file_name='20.jpg')], ['20.jpg']]
+)
+def test_a_file_without_held_out_images_is_refused(folder, run_tool, images):
+    other = folder / 'instances_val2014.json'
+    other.write_text(json.dumps(dict(images=images)))
+    out = folder / 'pairs.tsv'
+    with pytest.raises(
+        SystemExit, match=r'--leave-out .*val2014\.json has no'
+    ):
+        run_tool(TOOL, folder, '--out', out, '--leave-out', other)
+    assert not out.exists()

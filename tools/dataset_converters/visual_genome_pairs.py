@@ -37,15 +37,27 @@ def read_images(folder: Path) -> dict[int, tuple[str, int | None]]:
 
 
 def read_held_out(path: Path | None) -> set[int]:
-    """Returns the COCO ids of Karpathy's validation and test images."""
+    """Returns the COCO ids of Karpathy's validation and test images.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another one, which holds none of them.
+    """
     if path is None:
         return set()
     images = get_field(read_json(str(path)), 'images', list, str(path))
-    return {
+    held_out = {
         get_field(image, 'cocoid', int, f'{path}, images[{number}]')
         for number, image in enumerate(images)
-        if image.get('split') in HELD_OUT
+        if isinstance(image, dict) and image.get('split') in HELD_OUT
     }
+    if not held_out:
+        raise ValueError(
+            f'--leave-out {path} has no image whose split is '
+            f"{' or '.join(HELD_OUT)}: it must be Karpathy's "
+            'dataset_coco.json (docs/data/coco.md)'
+        )
+    return held_out
 
 
 def list_pairs(

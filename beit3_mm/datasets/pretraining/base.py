@@ -3,7 +3,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,10 @@ def find_files(
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         path = str(Path(root, pattern))
         files = [path]
-        if has_magic(path):
-            files = sorted(glob(path, recursive=True))
+        if has_magic(pattern) and not Path(path).is_file():
+            # folders may be called as they like
+            full = str(Path(escape(root), pattern))
+            files = sorted(glob(full, recursive=True))
         files = [file for file in files if Path(file).is_file()]
         if not files:
             raise FileNotFoundError(

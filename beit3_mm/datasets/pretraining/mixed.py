@@ -124,7 +124,9 @@ class MixedDataset(Dataset):
             sample = self._prepare(index, skipped)
             if sample is not None:
                 break
-            index = int(np.random.choice(self.ranges[kind]))
+            range_ = self.ranges[kind]
+            # `np.random.choice` would make an array of a range of millions
+            index = range_[np.random.randint(len(range_))]
         else:
             raise SampleError(
                 f'a sample of kind {kind!r} and {self.max_refetch} drawn in '
@@ -153,6 +155,12 @@ class MixedDataset(Dataset):
                     f'{self.kind(index)} {name}: {type(error).__name__}: '
                     f'{error}'
                 ) from error
+            if sample is not None and not _is_packed(sample):
+                raise SampleError(
+                    f'{self.kind(index)} {name}: its pipeline ends without '
+                    'inputs and data_samples: PackMultimodalInputs must be '
+                    'its last step'
+                )
         if sample is None:
             default = f'{name} was rejected by a transform'
             skipped.append(info.get('rejected', default))
@@ -163,6 +171,11 @@ class MixedDataset(Dataset):
         number = bisect_right(self.ends, index)
         start = self.ends[number - 1] if number else 0
         return self.parts[number], int(index) - start
+
+
+def _is_packed(sample: Any) -> bool:
+    needed = {'inputs', 'data_samples'}
+    return isinstance(sample, dict) and needed <= sample.keys()
 
 
 @FUNCTIONS.register_module()

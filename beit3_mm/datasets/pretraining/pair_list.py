@@ -118,7 +118,13 @@ class PairListDataset(PretrainingDataset):
         return int(self.ends[-1])
 
     def get_data_info(self, index: int) -> dict:
-        """Returns the path of the image and the text, or `rejected`."""
+        """Returns the path of the image and the text, or `rejected`.
+
+        Raises:
+            IndexError: If there is no such pair.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f'{index=} is not below {len(self)}')
         number = int(np.searchsorted(self.ends, index, side='right'))
         file = self.files[number]
         line = index - (int(self.ends[number - 1]) if number else 0)
@@ -126,7 +132,7 @@ class PairListDataset(PretrainingDataset):
         try:
             path, texts = PARSERS[Path(file.path).suffix](file[line])
         # damage to a line of millions is no reason to stop
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             rejected = f'{where}: {error}'
             return dict(img_path=where, sample_idx=index, rejected=rejected)
         path = os.path.join(self.img_root, path)

@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def index_path(shard: str, index_dir: str | None) -> Path:
     """Returns where the index of a shard lies: beside it, or in a folder."""
     if index_dir is None:
         return Path(shard + SUFFIX)
-    return Path(index_dir, Path(shard).parent.name, Path(shard).name + SUFFIX)
+    folder = Path(shard).absolute().parent.name
+    return Path(index_dir, folder, Path(shard).name + SUFFIX)
 
 
 def load_index(path: Path, shard: str) -> ShardIndex | None:
@@ -67,7 +69,7 @@ def load_index(path: Path, shard: str) -> ShardIndex | None:
                 int(file['size']), file['members'], str(file['problem'])
             )
             version = int(file['version'])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(f'{path} is damaged ({error}): {remedy}') from error
     size = os.path.getsize(shard)
     if (version, index.size) != (VERSION, size):
@@ -82,14 +84,17 @@ def scan_shard(shard: str) -> ShardIndex:
     """Reads where the members of a shard lie; not their contents.
 
     As `webdataset` does, it takes neighbours of the same name up to the first
-    dot as a sample. A shard that was cut in the middle has those before.
+    dot as a sample, and passes over files whose name has nothing before a dot
+    or nothing behind it. A shard that was cut in the middle has those before.
     """
     size = os.path.getsize(shard)
     samples: list[list[int]] = []
-    key, problem = None, ''
+    key, problems = None, []
     for name, start, length in (members := _Members(shard, size)):
         folder, _, base = name.rpartition('/')
         stem, _, suffix = base.partition('.')
+        if not (stem and suffix):  # such as macOS' `._0.jpg` beside `0.jpg`
+            continue
         if (folder, stem) != key:
             key = folder, stem
             samples.append([0, -1, 0, -1])
@@ -99,9 +104,15 @@ def scan_shard(shard: str) -> ShardIndex:
         elif suffix == TEXT:
             samples[-1][2:] = start, length
     if members.problem:
-        problem = f'{members.problem}; {len(samples)} samples come before'
+        problems.append(
+            f'{members.problem}; {len(samples)} samples come before'
+        )
     array = np.array(samples, np.int64).reshape(-1, 4)
-    return ShardIndex(size, array[array[:, 1] >= 0], problem)
+    has_image = array[:, 1] >= 0
+    alone = int((~has_image & (array[:, 3] >= 0)).sum())
+    if alone:
+        problems.append(f'{alone} captions have no image beside them')
+    return ShardIndex(size, array[has_image], '; '.join(problems))
 
 
 class _Members:

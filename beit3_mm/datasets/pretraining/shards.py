@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from beit3_mm.datasets.pretraining.base import PretrainingDataset, find_files
 from beit3_mm.datasets.pretraining.shard_index import (
     BLOCK,
+    SUFFIX,
     ShardIndex,
     index_path,
     load_index,
@@ -126,6 +127,7 @@ class ShardDataset(PretrainingDataset):
 
         Raises:
             IndexError: If there is no such sample.
+            ValueError: If the shard is another than that which was indexed.
         """
         if not 0 <= index < len(self):
             raise IndexError(f'{index=} is not below {len(self)}')
@@ -138,6 +140,7 @@ class ShardDataset(PretrainingDataset):
             text = None
             if self.with_text:
                 text = os.pread(file.fileno(), row[3], row[2])
+        _check_header(data[:BLOCK], row[1], shard)
         info = dict(
             img_path=f'{shard}/{_name(data[:BLOCK])}',
             img_bytes=data[BLOCK:],
@@ -146,6 +149,20 @@ class ShardDataset(PretrainingDataset):
         if text is not None:
             _add_text(info, text)
         return info
+
+
+def _check_header(header: bytes, size: int, shard: str) -> None:
+    """Raises where a file of another size lies in the place of an image."""
+    try:
+        found = int(header[124:136].strip(b' \0'), 8)
+    except ValueError:
+        found = None  # in the middle of a file
+    if found != size:
+        raise ValueError(
+            f'{shard} has no image of {size} bytes where its index '
+            f'({SUFFIX}) says so: the shard was replaced since; remove the '
+            'index, and tools/dataset_converters/index_shards.py makes it'
+        )
 
 
 def _name(header: bytes) -> str:

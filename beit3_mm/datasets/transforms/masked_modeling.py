@@ -33,7 +33,8 @@ class TwoViews(BaseTransform):
         interpolation: As of `mmcv.imresize`, by Pillow.
 
     Raises:
-        ValueError: If a size or a range cannot be.
+        ValueError: If a size or a range cannot be, or, in use, an image that
+            has `visual_ids` is cropped or was flipped.
 
     Example:
         >>> dict(
@@ -78,6 +79,14 @@ class TwoViews(BaseTransform):
             `tokenizer_img_size`, `tokenizer_img` (T, T, 3).
         """
         img = results['img']
+        cropped = self.crop_ratio_range[0] < 1
+        if 'visual_ids' in results and (cropped or results.get('flip')):
+            raise ValueError(
+                f'crop_ratio_range={self.crop_ratio_range} and '
+                f'flip={results.get("flip")}, but the visual tokens of the '
+                'sample are of the whole image as it is: set '
+                'crop_ratio_range=(1, 1) and remove the flip'
+            )
         top, left, height, width = self._draw_crop(*img.shape[:2])
         crop = img[top : top + height, left : left + width]
         results['img'] = self._resize(crop, self.img_size)

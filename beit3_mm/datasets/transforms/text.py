@@ -163,7 +163,8 @@ class MaskText(BaseTransform):
             `mask_special`, an empty text has nothing to predict.
 
         Raises:
-            ValueError: If the sample has several texts.
+            ValueError: If the sample has several texts, or ids that are not
+                below that of the mask.
         """
         target_ids = results['text_ids']
         if isinstance(target_ids, list):
@@ -192,6 +193,12 @@ class MaskText(BaseTransform):
         mask_id = self.mask_id
         if mask_id is None:
             mask_id = load_tokenizer(self.model_file).mask_id
+        if ids.max() >= mask_id:
+            raise ValueError(
+                f'a text holds the id {ids.max()}, which is no word of '
+                f'{self.model_file or "a tokenizer"} (mask {mask_id}): its '
+                'ids were made with another tokenizer'
+            )
         ids, fate = ids.copy(), np.random.rand(len(chosen))
         ids[chosen[fate < MASKED]] = mask_id
         replaced = chosen[fate >= MASKED + KEPT]

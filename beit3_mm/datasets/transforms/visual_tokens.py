@@ -10,7 +10,8 @@ class LoadVisualTokens(BaseTransform):
     """Reads the visual tokens of an image instead of finding them again.
 
     They are of the whole image, squeezed into a square: the student must see
-    it so too, neither cropped nor flipped.
+    it so too, neither cropped nor flipped. A flip in front of it is an error,
+    as are a flip and a crop that `TwoViews` behind it meets.
 
     Args:
         folder: What tools/dataset_converters/visual_tokens.py has written of
@@ -18,7 +19,8 @@ class LoadVisualTokens(BaseTransform):
 
     Raises:
         FileNotFoundError: If it is no such folder.
-        ValueError: If it is not finished, or, in use, of other data.
+        ValueError: If it is not finished, or, in use, of other data, or the
+            image was flipped.
 
     Example:
         >>> dict(type='beit3_mm.LoadVisualTokens', folder='data/tokens')
@@ -37,6 +39,12 @@ class LoadVisualTokens(BaseTransform):
             `results`; or None for a damaged image, after `rejected` was added,
             which says so.
         """
+        if results.get('flip'):
+            raise ValueError(
+                f'{results["img_path"]} was flipped, but the visual tokens in '
+                f'{self.tokens.folder} are of the image as it is: remove the '
+                'flip from the pipeline'
+            )
         ids = self.tokens.find(results['sample_idx'], results['img_path'])
         if ids is None:
             results['rejected'] = (

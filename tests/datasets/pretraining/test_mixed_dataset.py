@@ -112,6 +112,28 @@ def test_errors_name_the_sample():
         MixedDataset(dict(image=images), max_refetch=5)[0]
 
 
+def test_a_replacement_is_drawn_without_listing_all(monkeypatch):
+    size = 14_000_000
+    dataset = MixedDataset(dict(image=Part(0, size, rejected=[0])))
+    arrays = []
+    draw = np.random.randint
+    monkeypatch.setattr(
+        np.random, 'randint', lambda *x: arrays.append(x) or draw(*x)
+    )
+    monkeypatch.setattr(np.random, 'choice', None)
+    assert 0 < dataset[0]['inputs']['number'] < size
+    assert arrays == [(size,)]
+
+
+@pytest.mark.parametrize('rejected', [(), (300,)])
+def test_a_pipeline_without_its_last_step_is_named(monkeypatch, rejected):
+    monkeypatch.setattr(Part, 'pipeline', lambda self, info: info)
+    with pytest.raises(SampleError, match=r'pair 30\d\.jpg.*PackMultimodal'):
+        SeededDataset(
+            MixedDataset(dict(pair=Part(300, 2, rejected=rejected)))
+        )[0]
+
+
 def test_what_was_left_out_at_the_start():
     kinds = ['image', 'text', 'pair', 'pair']
     assert mixed().left_out == [f'{kind}\ta file' for kind in kinds]

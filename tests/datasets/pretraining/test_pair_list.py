@@ -82,11 +82,24 @@ def test_a_damaged_line_is_rejected_with_its_place(build, line, reason):
 
 
 @pytest.mark.parametrize(
-    'line', ['{"image_path": "a.jpg"', '[]', '{"image_path": "a", "text": 3}']
+    'line',
+    [
+        '{"image_path": "a.jpg"',
+        '[]',
+        '{"image_path": "a", "text": 3}',
+        '[' * 100000,
+    ],
+    ids=['cut', 'list', 'number', 'deep'],
 )
 def test_damaged_json_is_rejected(build, line):
     dataset = build(line.encode(), 'pairs.jsonl')
     assert 'pairs.jsonl, byte 0: ' in dataset.get_data_info(0)['rejected']
+
+
+@pytest.mark.parametrize('index', [-1, 2])
+def test_there_is_no_pair_beyond_the_list(build, index):
+    with pytest.raises(IndexError, match=f'index={index} is not below 2'):
+        build(b'a.jpg\tred\nb.jpg\tblue').get_data_info(index)
 
 
 def test_wrong_lists_are_refused(build, tmp_path):

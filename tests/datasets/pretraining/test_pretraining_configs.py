@@ -1,7 +1,9 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """The data configs of pretraining, on generated corpora of each format."""
 
+import re
 import tarfile
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,24 @@ def test_a_batch_of_the_three_kinds(corpora, patch_size, view):
             assert len(ids) <= longest
             words = int((ids > EOS_ID).sum())
             assert mask.sum() == int(share * words + 0.5)
+
+
+def test_the_documented_way_to_other_data(tmp_path):
+    page = (ROOT / 'docs/data/pretraining.md').read_text()
+    (block,) = re.findall(r'(    _base_ = .*?)\n\n\S', page, re.DOTALL)
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        textwrap.dedent(block).replace("'configs", f"'{ROOT}/configs")
+    )
+    config = Config.fromfile(path)
+    found = config.train_dataloader.dataset.dataset.datasets
+    assert found.image.data_root == 'data/photos/'
+    assert found.image.pipeline == config.image_pipeline
+    assert found.text.files == ['wikipedia/*.txt']
+    assert found.text.pipeline == config.text_pipeline
+    (pair,) = found.pair
+    assert pair.ann_file == 'pairs.tsv'
+    assert pair.pipeline == config.pair_pipeline
 
 
 def test_the_scenes_in_their_place(shapes, tokenizer_file):

@@ -196,6 +196,14 @@ def test_masks_are_those_of_the_sample_not_of_the_worker(tokenizer_file):
     assert draw(1, 0) != first
 
 
+@pytest.mark.parametrize('wrong', [64001, 70000])
+def test_ids_of_another_tokenizer_are_refused(wrong):
+    ids = text_of(12)
+    ids[5] = wrong
+    with pytest.raises(ValueError, match=f'holds the id {wrong}.* 64001'):
+        mask(ids, mask_prob=0.5, mask_id=64001)
+
+
 def test_mask_errors():
     for prob in (0.0, 1.1):
         with pytest.raises(ValueError, match=f'mask_prob={prob} must be'):
