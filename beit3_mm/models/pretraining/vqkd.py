@@ -80,6 +80,7 @@ class VQKD(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.num_codes = num_codes
         shared = dict(
             embed_dims=embed_dims,
             num_heads=num_heads,
