@@ -72,8 +72,9 @@ def seeded_random(*key: int) -> Iterator[None]:
 class SeededDataset(Dataset):
     """Any dataset, with the random draws of each sample seeded.
 
-    Needs a sampler that yields `SampleIndex`: `beit3_mm.EpochSampler` or
-    `beit3_mm.InfiniteSampler`. A plain index is prepared without seeding.
+    Needs a sampler that yields `SampleIndex`: `beit3_mm.EpochSampler`,
+    `beit3_mm.InfiniteSampler` or `beit3_mm.MixedSampler`. A plain index is
+    prepared without seeding.
     Transforms that keep state between samples, as mmdet's `CachedMosaic`
     does, cannot be reproduced by any seed.
 

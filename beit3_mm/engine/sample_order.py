@@ -19,7 +19,8 @@ class SampleOrderHook(Hook):
     `beit3_mm` are used together and in the loop that they are made for.
     A checkpoint saved within an epoch is resumed at the same sample, even
     with another number of processes or another batch size; iteration-based
-    runs must keep both, because mmengine counts their batches.
+    runs must keep the batch of all processes together, because mmengine
+    counts their batches: a warning says where one does not.
 
     Raises:
         ValueError: If dataset, sampler and training loop do not fit.
@@ -44,6 +45,7 @@ class SampleOrderHook(Hook):
             self._saved = None  # weights alone, or an order of its own
         if self._saved is not None:
             sampler.seed = self._saved['seed']
+            _check_batch(runner, self._saved)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Sets the epoch, and the first sample after a resume within it."""
@@ -78,12 +80,34 @@ class SampleOrderHook(Hook):
         checkpoint['sample_order'] = {
             'seed': sampler.seed,
             'position': position,
+            'batch_size': _batch_size(runner),
         }
 
 
 def _sampler(runner: Runner) -> Any:
     # `DataLoader.sampler` is another one beside a custom batch sampler.
     return runner.train_dataloader.batch_sampler.sampler
+
+
+def _batch_size(runner: Runner) -> int:
+    """Returns the samples of a batch of all processes together."""
+    return runner.train_dataloader.batch_sampler.batch_size * get_world_size()
+
+
+def _check_batch(runner: Runner, saved: dict) -> None:
+    """Warns where a resumed run cannot go on with the next sample."""
+    now = _batch_size(runner)
+    before = saved.get('batch_size', now)  # older checkpoints lack it
+    if before != now and isinstance(runner.train_loop, IterBasedTrainLoop):
+        runner.logger.warning(
+            'The checkpoint is of a run with batches of %d samples over all '
+            'processes, this one has %d: it goes on elsewhere in the data, so '
+            'that some samples come twice or are left out of an epoch. '
+            'batch_size times the number of processes must stay for an '
+            'exact resume',
+            before,
+            now,
+        )
 
 
 def _is_ours(sampler: Any) -> bool:

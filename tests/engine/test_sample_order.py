@@ -84,6 +84,27 @@ def test_resume_at_the_end_of_an_epoch(full_run, make_runner, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    'iterations, batch_size, warned',
+    [(True, 2, False), (True, 4, True), (False, 4, False)],
+)
+def test_a_resume_with_another_batch_of_iterations_warns(
+    full_run, make_runner, tmp_path, iterations, batch_size, warned
+):
+    full_run(iterations)
+    runner = make_runner(
+        iterations,
+        load_from=str(tmp_path / 'full' / 'iter_6.pth'),
+        resume=True,
+        batch_size=batch_size,
+    )
+    messages = []
+    runner.logger.warning = lambda text, *x: messages.append(text % x)
+    runner.train()
+    expected = 'batches of 2 samples over all processes, this one has 4'
+    assert any(expected in message for message in messages) == warned
+
+
 def test_weights_alone_do_not_move_the_order(full_run, make_runner, tmp_path):
     whole = full_run(False)
     loaded = make_runner(load_from=str(tmp_path / 'full' / 'iter_6.pth'))

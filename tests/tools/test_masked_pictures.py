@@ -127,3 +127,6 @@ def test_errors(files, run_tool, tmp_path):
     message = r'ModuleList.* must be beit3_mm\.MaskedDataModeling'
     with pytest.raises(SystemExit, match=message):
         run_tool(tool, other, files[1])
+    for option in ('--num', '--mean-of'):
+        with pytest.raises(SystemExit, match=f'{option} 0 .*at least 1'):
+            run_tool(tool, *files, option, 0)

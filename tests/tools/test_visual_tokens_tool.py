@@ -167,7 +167,12 @@ def test_a_folder_of_something_else_is_kept(find, files, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'error'),
     [
-        (['--size=30'], '--size 30 must divide by patches of 8'),
+        (['--size=30'], '--size 30 must divide into patches of 8'),
+        (['--size=-8'], '--size -8 must divide into patches of 8'),
+        (
+            ['--dataset=train_dataloader.dataset.dataset.pipeline'],
+            'is a list of 2: name one, such as train_dataloader.*pipeline.0',
+        ),
         (['--dataset=val_dataloader'], "there is no 'val_dataloader'"),
         (['--dataset=model'], 'without a pipeline: name a data set inside'),
         (['--data=no.py'], 'no config file no.py'),
@@ -177,6 +182,18 @@ def test_a_folder_of_something_else_is_kept(find, files, tmp_path):
 def test_wrong_arguments(find, options, error):
     with pytest.raises(SystemExit, match=error):
         find(*options)
+
+
+def test_a_data_set_of_texts_is_refused(find, tmp_path):
+    (tmp_path / 'a.txt').write_text('the red circle')
+    config = tmp_path / 'texts.py'
+    config.write_text(
+        "texts = dict(type='beit3_mm.TextCorpusDataset', files='a.txt', "
+        f'data_root={str(tmp_path)!r}, pipeline=[dict('
+        "type='beit3_mm.PackText', model_file='a.spm', max_tokens=9)])"
+    )
+    with pytest.raises(SystemExit, match='TextCorpusDataset without images'):
+        find(f'--data={config}', '--dataset=texts')
 
 
 def test_a_folder_without_tokens(tmp_path):

@@ -173,6 +173,10 @@ def find_tokenizer(cfg: Config) -> Tokenizer | None:
 @torch.no_grad()
 def run(args: argparse.Namespace) -> None:
     """Draws pictures and says where they are."""
+    if min(args.num, args.mean_of) < 1:
+        raise ValueError(
+            f'--num {args.num} and --mean-of {args.mean_of} must be at least 1'
+        )
     cfg = cli.read_config(args.config, args.cfg_options)
     kind = cfg.get('model', {}).get('type')
     if kind != 'beit3_mm.MaskedDataModeling':

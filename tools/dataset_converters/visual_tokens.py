@@ -137,6 +137,11 @@ def build_images(
             raise ValueError(
                 f'--dataset {args.dataset}: there is no {key!r} in the config'
             ) from error
+    if isinstance(node, list | tuple):
+        raise ValueError(
+            f'--dataset {args.dataset} is a list of {len(node)}: name one, '
+            f'such as {args.dataset}.0'
+        )
     while node.get('type') == 'beit3_mm.SeededDataset':
         node = node['dataset']
     if not node.get('pipeline'):
@@ -147,7 +152,12 @@ def build_images(
     with DefaultScope.overwrite_default_scope('mmengine'):
         load = dict(node['pipeline'][0])
         load.pop('skip_damaged', None)  # damaged ones are counted here
-        return Images(DATASETS.build(node), TRANSFORMS.build(load), img_size)
+        dataset = DATASETS.build(node)
+        if 'img_path' not in dataset.get_data_info(0):
+            raise ValueError(
+                f'--dataset {args.dataset} is a {node.type} without images'
+            )
+        return Images(dataset, TRANSFORMS.build(load), img_size)
 
 
 def fingerprint(codes: Tensor) -> str:
@@ -225,9 +235,9 @@ def main() -> None:
         patch_size = model.encoder.patch_size
         img_size = args.size or patch_size * model.encoder.table_side
         num_codes = len(model.quantizer.codes)
-        if img_size % patch_size or num_codes > NONE:
+        if img_size < 1 or img_size % patch_size or num_codes > NONE:
             raise ValueError(
-                f'--size {img_size} must divide by patches of {patch_size} '
+                f'--size {img_size} must divide into patches of {patch_size} '
                 f'pixels, and {num_codes} codes be at most {NONE}'
             )
         images = build_images(args, config, img_size)

@@ -4,7 +4,7 @@
 B batch, N patches, L text tokens, C channels, n masked positions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -12,6 +12,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from beit3_mm.models.beit3 import BEiT3
+from beit3_mm.models.pretraining.frozen import WithFrozen
 from beit3_mm.registry import MODELS
 
 IMAGE, TEXT = ('image',), ('text_ids', 'text_mask')
@@ -20,7 +21,7 @@ Batch = Mapping[str, Tensor | None]
 
 
 @MODELS.register_module()
-class MaskedDataModeling(BaseModel):
+class MaskedDataModeling(WithFrozen, BaseModel):
     """Recovers what is masked in images, texts and pairs (BEiT-3, section 2).
 
     A step has samples of some of the three kinds, and a pass of the encoder
@@ -83,24 +84,15 @@ class MaskedDataModeling(BaseModel):
         self.backbone = BEiT3(**backbone)
         self.head = MODELS.build(head)
         self.mask_pair_images = mask_pair_images
-        # In a tuple it is no sub-module: not saved, wrapped or trained.
-        self._frozen = ()
         if visual_tokenizer is not None:
-            self._frozen = (_build_frozen(visual_tokenizer),)
+            _check_source(visual_tokenizer)
+            self._freeze(MODELS.build(visual_tokenizer))
         _check_vocabulary(self)
 
     @property
     def visual_tokenizer(self) -> torch.nn.Module | None:
         """The frozen visual tokenizer, where there is one."""
         return self._frozen[0] if self._frozen else None
-
-    def _apply(
-        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
-    ) -> 'MaskedDataModeling':
-        """Moves the visual tokenizer along with the model."""
-        for module in self._frozen:
-            module._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     def init_weights(self) -> None:
         """Initialises the model, and loads the visual tokenizer."""
@@ -243,14 +235,13 @@ def _parts(kind: str) -> tuple[str | None, str | None]:
     return ('image', None) if kind == 'image' else (None, 'text')
 
 
-def _build_frozen(config: dict) -> torch.nn.Module:
+def _check_source(config: dict) -> None:
     if not config.get('init_cfg'):
         raise ValueError(
             f'visual_tokenizer {config["type"]} has no init_cfg: the codes of '
             "random weights mean nothing. Set init_cfg=dict(type='Pretrained',"
             ' checkpoint=FILE), or leave it out if the data has visual_ids'
         )
-    return MODELS.build(config).eval().requires_grad_(False)
 
 
 def _check_vocabulary(model: MaskedDataModeling) -> None:

@@ -118,7 +118,14 @@ class VQKD(BaseModule):
                 "dict(type='Pretrained', checkpoint=...)"
             )
         path = cfg['checkpoint']
-        report = load_weights(self, load_file(path), str(path))
+        try:
+            weights = load_file(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{error}: docs/visual_tokenizer.md says where visual '
+                'tokenizers come from'
+            ) from error
+        report = load_weights(self, weights, str(path))
         if not report.complete:
             raise CheckpointError(
                 f'{path} is not a checkpoint of this visual tokenizer: '

@@ -5,7 +5,7 @@ B batch, h, w height and width in patches, N = h * w, T the channels of the
 teacher.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,12 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from beit3_mm.models.pretraining.frozen import WithFrozen
 from beit3_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class VQKDTraining(BaseModel):
+class VQKDTraining(WithFrozen, BaseModel):
     """Distils a teacher into a visual tokenizer (BEiT v2, arXiv 2208.06366).
 
     The loss is the cosine distance of what is decoded from the codes to the
@@ -89,8 +90,6 @@ class VQKDTraining(BaseModel):
         self.teacher_mean = tuple(teacher_mean)
         self.teacher_std = tuple(teacher_std)
         self.teacher_size = teacher_size
-        # In a tuple it is no sub-module: not saved, wrapped or trained.
-        self._frozen = ()
 
     def load_teacher(self) -> nn.Module:
         """Returns the frozen teacher, built and loaded at the first call."""
@@ -98,20 +97,9 @@ class VQKDTraining(BaseModel):
             teacher = MODELS.build(self.teacher_cfg)
             if hasattr(teacher, 'init_weights'):
                 teacher.init_weights()
-            # One by one: `eval` of mmpretrain's ViT returns nothing.
-            teacher.eval()
-            teacher.requires_grad_(False)
             teacher.to(next(self.parameters()).device)
-            self._frozen = (teacher,)
+            self._freeze(teacher)
         return self._frozen[0]
-
-    def _apply(
-        self, fn: Callable[[Tensor], Tensor], recurse: bool = True
-    ) -> 'VQKDTraining':
-        """Moves the teacher along with the model."""
-        for module in self._frozen:
-            module._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     def init_weights(self) -> None:
         """Initialises the tokenizer, and loads the teacher."""

@@ -79,14 +79,17 @@ def test_a_batch_of_the_three_kinds(corpora, patch_size, view):
             assert mask.sum() == int(share * words + 0.5)
 
 
+def documented(page, folder):
+    """Returns the config that a page of docs/ shows."""
+    text = (ROOT / 'docs' / page).read_text()
+    (block,) = re.findall(r'(    _base_ = .*?)\n\n\S', text, re.DOTALL)
+    code = textwrap.dedent(block).replace("'configs", f"'{ROOT}/configs")
+    (folder / 'documented.py').write_text(code)
+    return Config.fromfile(folder / 'documented.py')
+
+
 def test_the_documented_way_to_other_data(tmp_path):
-    page = (ROOT / 'docs/data/pretraining.md').read_text()
-    (block,) = re.findall(r'(    _base_ = .*?)\n\n\S', page, re.DOTALL)
-    path = tmp_path / 'mine.py'
-    path.write_text(
-        textwrap.dedent(block).replace("'configs", f"'{ROOT}/configs")
-    )
-    config = Config.fromfile(path)
+    config = documented('data/pretraining.md', tmp_path)
     found = config.train_dataloader.dataset.dataset.datasets
     assert found.image.data_root == 'data/photos/'
     assert found.image.pipeline == config.image_pipeline
@@ -95,6 +98,22 @@ def test_the_documented_way_to_other_data(tmp_path):
     (pair,) = found.pair
     assert pair.ann_file == 'pairs.tsv'
     assert pair.pipeline == config.pair_pipeline
+
+
+def test_the_documented_way_to_tokens_found_before(tmp_path):
+    config = documented('visual_tokenizer.md', tmp_path)
+    assert config.model.visual_tokenizer is None
+    found = config.train_dataloader.dataset.dataset.datasets
+    (pair,) = found.pair
+    assert pair.type == 'beit3_mm.KarpathyDataset'
+    for dataset, folder in ((found.image, 'tokens'), (pair, 'coco_tokens')):
+        load, tokens, views, mask, *_, pack = dataset.pipeline
+        assert load.type == 'beit3_mm.LoadImageFromFile'
+        assert tokens.folder == f'data/{folder}'
+        assert views.crop_ratio_range == (1, 1)
+        assert views.tokenizer_img_size is None
+        assert mask.type == 'beit3_mm.BlockMask'
+        assert pack.type == 'beit3_mm.PackMultimodalInputs'
 
 
 def test_the_scenes_in_their_place(shapes, tokenizer_file):
