@@ -233,12 +233,15 @@ def main() -> None:
         '--processes', type=int, default=os.cpu_count(), help='runs at a time'
     )
     args = parser.parse_args()
+    if args.processes < 1:
+        parser.error(f'--processes {args.processes} must be at least 1')
     if not Path(args.checkpoint).is_file():
         parser.error(f'{args.checkpoint} is no file')
     if not (ROOT / DATA / 'generated.json').exists():
         parser.error(f'no scenes in {DATA}: run projects/shapes/generate.py')
     start = str(Path(args.checkpoint).resolve())
-    text = table(args.tasks, start, args.processes)
+    tasks = list(dict.fromkeys(args.tasks))
+    text = table(tasks, start, args.processes)
     file = OUT / 'table.md'
     (ROOT / file).write_text(text + '\n', encoding='utf-8')
     print(f'\n{text}\n\nmean and standard deviation of seeds {SEEDS}: {file}')

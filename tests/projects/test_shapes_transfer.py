@@ -98,8 +98,15 @@ def test_a_failed_run_names_its_log(trained, monkeypatch):
         transfer.train(transfer.Run('det', 'scratch', 1e-3, 1), 300, 'a.pth')
 
 
-def test_wrong_arguments(monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', ['transfer.py', 'missing.pth'])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['missing.pth'], 'missing.pth is no file'),
+        (['a.pth', '--processes', '0'], '--processes 0 must be at least 1'),
+    ],
+)
+def test_wrong_arguments(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, 'argv', ['transfer.py', *arguments])
     with pytest.raises(SystemExit):
         transfer.main()
-    assert 'missing.pth is no file' in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -252,6 +252,13 @@ def _check_vocabulary(model: MaskedDataModeling) -> None:
             f'the backbone has vocab_size={num_words}, the head '
             f'vocab_size={num_ids}: what is predicted must be readable'
         )
+    known = model.head.visual.out_features
+    num_codes = getattr(model.visual_tokenizer, 'num_codes', known)
+    if num_codes != known:
+        raise ValueError(
+            f'the visual tokenizer has num_codes={num_codes}, the head '
+            f'num_visual_codes={known}: they must be equal'
+        )
 
 
 def _check_inputs(inputs: Mapping[str, Batch]) -> None:

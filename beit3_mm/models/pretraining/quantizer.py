@@ -55,7 +55,8 @@ class Quantizer(nn.Module):
             leaves it so for good.
 
     Raises:
-        ValueError: If there are no codes, or `decay` is not in [0, 1).
+        ValueError: If there are no codes, `decay` is not in [0, 1), or
+            `revive_after` is below 0.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Quantizer(nn.Module):
                 f'{num_codes=} and {code_dims=} must be at least 1, and '
                 f'{decay=} in [0, 1)'
             )
+        if revive_after < 0:
+            raise ValueError(f'{revive_after=} must be at least 0, for never')
         self.decay = decay
         self.revive_after = revive_after
         self.register_buffer('codes', torch.zeros(num_codes, code_dims))

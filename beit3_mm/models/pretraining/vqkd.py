@@ -80,6 +80,7 @@ class VQKD(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.num_codes = num_codes
         shared = dict(
             embed_dims=embed_dims,
             num_heads=num_heads,
@@ -107,7 +108,8 @@ class VQKD(BaseModule):
         Raises:
             ValueError: If `init_cfg` is of another type.
             FileNotFoundError: If there is no such file.
-            CheckpointError: If it lacks a weight, or one has another shape.
+            CheckpointError: If it lacks a weight, one has another shape, or
+                the codebook is not finite.
         """
         if self.init_cfg is None or self._is_init:
             return
@@ -130,6 +132,11 @@ class VQKD(BaseModule):
             raise CheckpointError(
                 f'{path} is not a checkpoint of this visual tokenizer: '
                 f'{report}'
+            )
+        if not self.quantizer.codes.isfinite().all():
+            raise CheckpointError(
+                f'{path} holds codes that are not finite: its training has '
+                'diverged; take an earlier checkpoint'
             )
         print_log(str(report), logger='current', level=logging.INFO)
         self._is_init = True

@@ -75,11 +75,21 @@ def test_training_leaves_the_tokenizer_alone(model):
     assert not [x for x in model.state_dict() if 'tokenizer' in x]
 
 
+@pytest.mark.parametrize('number', [NUM_CODES - 1, NUM_CODES + 8])
+def test_head_and_tokenizer_must_have_the_same_codes(
+    tiny_arch, tokenizer, number
+):
+    config = masked_modeling.config(tiny_arch, visual_tokenizer=tokenizer)
+    config['head']['num_visual_codes'] = number
+    with pytest.raises(ValueError, match=f'=24, the head .*codes={number}:'):
+        MODELS.build(config)
+
+
 def test_a_missing_file_is_named(tiny_arch, tokenizer):
     tokenizer['init_cfg']['checkpoint'] = 'gone.pth'
-    model = MODELS.build(
-        masked_modeling.config(tiny_arch, visual_tokenizer=tokenizer)
-    )
+    config = masked_modeling.config(tiny_arch, visual_tokenizer=tokenizer)
+    config['head']['num_visual_codes'] = NUM_CODES
+    model = MODELS.build(config)
     with pytest.raises(FileNotFoundError, match=r'file gone.*tokenizer\.md'):
         model.init_weights()
     with pytest.raises(FileNotFoundError, match=r'file gone.*tokenizer\.md'):

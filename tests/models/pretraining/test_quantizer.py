@@ -161,7 +161,13 @@ def test_idle_steps_survive_a_resume(generator):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(decay=1.0), dict(num_codes=0), dict(code_dims=0)]
+    'options',
+    [
+        dict(decay=1.0),
+        dict(num_codes=0),
+        dict(code_dims=0),
+        dict(revive_after=-1),
+    ],
 )
 def test_wrong_sizes(options):
     with pytest.raises(ValueError, match='must be at least 1'):

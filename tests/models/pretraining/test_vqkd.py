@@ -191,6 +191,17 @@ def test_files_that_do_not_fit(path, tensors, tmp_path):
         ).init_weights()
 
 
+def test_a_codebook_that_is_not_finite_is_refused(model, tmp_path):
+    model.quantizer.codes[3, 2] = float('nan')
+    file = tmp_path / 'diverged.pth'
+    torch.save({'state_dict': model.state_dict()}, file)
+    other = visual_tokenizers.build(
+        init_cfg=visual_tokenizers.pretrained(file)
+    )
+    with pytest.raises(CheckpointError, match=r'diverged\.pth .*not finite'):
+        other.init_weights()
+
+
 def test_an_empty_codebook_is_refused():
     with pytest.raises(ValueError, match='the codebook is empty'):
         visual_tokenizers.build().encode_ids(torch.rand(1, 3, 32, 32))
