@@ -170,7 +170,7 @@ def test_idle_steps_survive_a_resume(generator):
     ],
 )
 def test_wrong_sizes(options):
-    with pytest.raises(ValueError, match='must be at least [01]'):
+    with pytest.raises(ValueError, match='must be at least'):
         Quantizer(**dict(num_codes=4, code_dims=2) | options)
 
 
