@@ -28,18 +28,11 @@ model = dict(
     test_cfg=dict(crop_size=image_size, stride=image_size),
 )
 load_mask = dict(_base_.load_mask, num_classes=num_classes)
-# No jitter and no flip: every image is to be learnt as it is.
-steps = {
-    load_mask['type']: load_mask,
-    'mmcv.RandomResize': dict(scale=image_size, ratio_range=(1.0, 1.0)),
-    'mmseg.RandomCrop': dict(crop_size=image_size, cat_max_ratio=1.0),
-    'mmcv.RandomFlip': dict(prob=0.0),
-    'mmseg.Resize': dict(scale=image_size),
-}
-train_pipeline, test_pipeline = (
-    [dict(step, **steps.get(step.type, {})) for step in pipeline]
-    for pipeline in (_base_.train_pipeline, _base_.test_pipeline)
-)
+resize = dict(type='mmseg.Resize', scale=image_size, keep_ratio=True)
+# No flip: every image is to be learnt as it is.
+load_image, _, _, _, pack = _base_.train_pipeline
+train_pipeline = [load_image, load_mask, resize, pack]
+test_pipeline = [_base_.test_pipeline[0], resize, load_mask, pack]
 tta_pipeline = [dict(step) for step in _base_.tta_pipeline]
 tta_pipeline[1]['transforms'][0] = [
     dict(type='mmseg.Resize', scale=(side, side), keep_ratio=True)
