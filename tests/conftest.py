@@ -39,7 +39,7 @@ def plain_config_text(monkeypatch):
     yapf seconds each time.
     """
     monkeypatch.setattr(
-        yapf_api, 'FormatCode', lambda text, style_config: (text, True)
+        yapf_api, 'FormatCode', lambda text, **_: (text, True)
     )
 
 

@@ -54,10 +54,14 @@ def test_levels_are_drawn_beside_their_curves(work_dir):
     a, b = (Image.open(x).convert('RGB') for x in pictures)
     assert a.size == b.size
     assert a.tobytes() != b.tobytes()
-    file.write_text('[0.5]')
-    done = plot(work_dir, *levels)
-    assert done.returncode == 1
-    assert 'levels.json: must hold numbers by name' in done.stderr
+    for text, message in (
+        ('[0.5]', 'levels.json: must hold numbers by name'),
+        ('{"loss": 0.', 'levels.json: not JSON'),
+    ):
+        file.write_text(text)
+        done = plot(work_dir, *levels)
+        assert done.returncode == 1
+        assert message in done.stderr
 
 
 def test_errors_name_what_is_missing(work_dir, tmp_path):

@@ -54,7 +54,10 @@ def read_levels(file: Path | None) -> dict[str, float]:
     """
     if file is None:
         return {}
-    levels = json.loads(file.read_text(encoding='utf-8'))
+    try:
+        levels = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise ValueError(f'--levels {file}: not JSON ({error})') from error
     if not isinstance(levels, dict) or not all(
         isinstance(value, int | float) for value in levels.values()
     ):
