@@ -38,9 +38,7 @@ def plain_config_text(monkeypatch):
     Each run writes its config several times, and laying it out nicely takes
     yapf seconds each time.
     """
-    monkeypatch.setattr(
-        yapf_api, 'FormatCode', lambda text, **_: (text, True)
-    )
+    monkeypatch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, True))
 
 
 @pytest.fixture
