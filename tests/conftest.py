@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Shared by all tests."""
 
+import gc
 import json
 from collections import OrderedDict
 from pathlib import Path
@@ -19,6 +20,12 @@ ROOT = Path(__file__).parents[1]
 
 # Two threads that wait for each other are slower than one on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish():
+    """Lets garbage collection pass over the hosts' many objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

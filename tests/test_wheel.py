@@ -20,11 +20,11 @@ CONFIG = """
 _base_ = 'beit3_mm::det/beit3_cascade_coco.py'
 arch = dict(_base_.archs.tiny, num_layers=2, embed_dims=48)
 head = dict(num_classes=2)
-heads = [dict(h, **head) for h in _base_.model.roi_head.bbox_head]
+box = dict(fc_out_channels=64, **head)
+heads = [dict(h, **box) for h in _base_.model.roi_head.bbox_head]
 model = dict(
     backbone=dict(**arch, global_attn_indexes=(1,), init_cfg=None),
-    neck=dict(in_channels=48),
-    roi_head=dict(bbox_head=heads, mask_head=head),
+    neck=dict(in_channels=48), roi_head=dict(bbox_head=heads, mask_head=head),
 )
 steps = [dict(s) for s in _base_.train_pipeline]
 for s in steps:
@@ -127,7 +127,6 @@ def test_a_config_of_15_lines_trains_outside_of_the_clone(installed, tmp_path):
         + ['val_evaluator=None', 'optim_wrapper.type=mmengine.OptimWrapper']
         + ['train_dataloader.num_workers=0']
         + ['train_dataloader.persistent_workers=False']
-        # The heads have their full width; few boxes make it bearable.
         + ['model.train_cfg.rpn_proposal.max_per_img=16'],
         cwd=tmp_path,
         env={**os.environ, 'PYTHONPATH': str(installed)},

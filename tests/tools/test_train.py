@@ -1,6 +1,8 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
 import os
+import runpy
+import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -8,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
+from two_processes import run_in_two_processes
 
 from beit3_mm.compat import hosts
 
@@ -191,37 +195,59 @@ def test_another_batch_size_is_warned_of(
         )
 
 
+GLOO = ('--launcher', 'pytorch', '--cfg-options')
+GLOO += ('env_cfg.dist_cfg.backend=gloo',)
+
+
+def run_tools(port, *commands):
+    """Runs tools in one of two processes, as torchrun starts them."""
+    rank = str(dist.get_rank())
+    dist.barrier()  # the other one may still be connecting
+    dist.destroy_process_group()
+    os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2')
+    os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
+    Runner._log_env = lambda self, env_cfg: None
+    for name, *args in commands:
+        sys.argv = [name, *map(str, args), *GLOO]
+        runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
+
+
 def test_two_processes_train_resume_and_test(write_config, tmp_path):
     config, work_dir = write_config(), tmp_path / 'w'
-    gloo = '--cfg-options', 'env_cfg.dist_cfg.backend=gloo'
-
-    def run(script, *args):
-        done = subprocess.run(
-            ['bash', TOOLS / f'{script}.sh', *map(str, args), *gloo],
-            capture_output=True,
-            text=True,
-            env={
-                **os.environ,
-                'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
-                'OMP_NUM_THREADS': '1',
-                'PYTHONFAULTHANDLER': '1',
-            },
-        )
-        # pytest shows it if the test fails: what each process has said.
-        print(done.stdout, done.stderr, sep='\n')
-        assert done.returncode == 0
-        return done
-
-    train = ('dist_train', config, 2, '--work-dir', work_dir, '--resume')
-    gloo += ('train_cfg.max_iters=2',)
-    run(*train)
-    gloo = (*gloo[:2], 'train_cfg.max_iters=4')
-    run(*train)
+    train = (config, '--work-dir', work_dir, '--resume')
+    short = (*GLOO[2:], 'train_cfg.max_iters=2')
+    done = subprocess.run(
+        ['bash', TOOLS / 'dist_train.sh', config, '2', *train[1:], *short],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
+            'OMP_NUM_THREADS': '1',
+            'PYTHONFAULTHANDLER': '1',
+        },
+    )
+    # pytest shows it if the test fails: what each process has said.
+    print(done.stdout, done.stderr, sep='\n')
+    assert done.returncode == 0
+    with socket.create_server(('localhost', 0)) as server:
+        _, port = server.getsockname()
+    run_in_two_processes(
+        run_tools,
+        tmp_path,
+        port,
+        ('train', *train),
+        (
+            'test',
+            config,
+            work_dir / 'iter_4.pth',
+            '--work-dir',
+            tmp_path / 't',
+        ),
+    )
     assert sorted(losses(work_dir)) == [3, 4]
-    gloo = gloo[:2]
-    path = work_dir / 'iter_4.pth'
-    done = run('dist_test', config, path, 2, '--work-dir', tmp_path / 't')
-    assert 'coco/bbox_mAP' in done.stdout
+    (metrics,) = (tmp_path / 't').glob('*/*.json')
+    assert 'coco/bbox_mAP' in json.loads(metrics.read_text())
 
 
 def test_interruption_says_how_to_go_on(

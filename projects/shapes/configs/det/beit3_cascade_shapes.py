@@ -106,7 +106,8 @@ max_iters = 1500
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(lr=1e-3, weight_decay=0.05),
+    # `fused` updates all small tensors at once.
+    optimizer=dict(lr=2e-3, weight_decay=0.05, fused=True),
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=10.0),
 )
