@@ -79,11 +79,13 @@ def use_amp(cfg: Config) -> None:
 
 
 def use_strategy(cfg: Config, name: str) -> None:
-    """Puts a strategy into the config, unless it is there with options."""
-    strategy = STRATEGIES[name]
+    """Puts a strategy into the config, or leaves its options there."""
+    strategy, given = STRATEGIES[name], cfg.get('strategy') or {}
     if strategy is None:
         cfg.pop('strategy', None)
-    elif (cfg.get('strategy') or {}).get('type') != strategy['type']:
+    elif given.get('type', strategy['type']) == strategy['type']:
+        cfg.strategy = dict(given, **strategy)
+    else:
         cfg.strategy = strategy
 
 

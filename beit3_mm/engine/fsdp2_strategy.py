@@ -1,7 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Training with parameters that are sharded over all processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mmengine
@@ -47,7 +47,7 @@ class FSDP2Strategy(DDPStrategy):
     def __init__(
         self,
         *,
-        layers: tuple[str, ...] = ('MultiwayEncoderLayer',),
+        layers: Sequence[str] = ('MultiwayEncoderLayer',),
         param_dtype: str | None = None,
         reshard_after_forward: bool = True,
         **kwargs: Any,
@@ -60,7 +60,7 @@ class FSDP2Strategy(DDPStrategy):
                 'a strategy'
             )
         super().__init__(**kwargs)
-        self.layers = tuple(layers)
+        self.layers = [layers] if isinstance(layers, str) else list(layers)
         self.param_dtype = param_dtype
         self.reshard_after_forward = reshard_after_forward
 
