@@ -22,6 +22,7 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS,
 )
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
+from mmengine.registry import STRATEGIES as _STRATEGIES
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
 from mmengine.registry import Registry
 
@@ -62,3 +63,4 @@ HOOKS = _child(_HOOKS, 'engine')
 METRICS = _child(_METRICS, 'evaluation')
 OPTIM_WRAPPERS = _child(_OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(_OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+STRATEGIES = _child(_STRATEGIES, 'engine')

@@ -2,12 +2,21 @@
 """Runs a function of a test module in two processes that talk by gloo."""
 
 import multiprocessing
+import os
+import runpy
+import socket
+import sys
+import tempfile
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from mmengine.runner import Runner
 
 from beit3_mm.engine.cli import end_processes
+
+TOOLS = Path(__file__).parents[1] / 'tools'
 
 # Importing the hosts takes longer than most tests. A server imports them
 # once, after what mends them; each process is forked from it, and not from
@@ -19,6 +28,7 @@ multiprocessing.set_forkserver_preload(
 
 def run_in_two_processes(function, folder, *args):
     """Returns what `function(*args)` returns in both, tensors and values."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
     mp.start_processes(
         _work,
         (str(folder), function, args),
@@ -26,6 +36,25 @@ def run_in_two_processes(function, folder, *args):
         start_method='forkserver',
     )
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+def run_tools_in_two_processes(folder, *commands):
+    """Runs `tools/<name>.py` with arguments, as torchrun would start them."""
+    with socket.create_server(('localhost', 0)) as server:
+        _, port = server.getsockname()
+    run_in_two_processes(_run_tools, folder, port, commands)
+
+
+def _run_tools(port, commands):
+    rank = str(dist.get_rank())
+    dist.barrier()  # the other one may still be connecting
+    dist.destroy_process_group()
+    os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2')
+    os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
+    Runner._log_env = lambda self, env_cfg: None  # asks compilers for long
+    for name, *args in commands:
+        sys.argv = [name, *map(str, args), '--launcher', 'pytorch']
+        runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
 
 
 def _work(rank, folder, function, args):

@@ -18,7 +18,7 @@ except ImportError as error:
 
 from mmengine.config import Config
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
@@ -27,6 +27,12 @@ from beit3_mm.engine.tokenizer_check import check_tokenizers
 
 # Optimizer wrappers that `--amp` may replace.
 REPLACEABLE = ('OptimWrapper', 'AmpOptimWrapper')
+# How the processes of a run share its model.
+STRATEGIES = {
+    'ddp': None,  # mmengine's Runner does it where there are several
+    'fsdp2': dict(type='beit3_mm.FSDP2Strategy'),
+    'deepspeed': dict(type='mmengine.DeepSpeedStrategy'),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,6 +51,13 @@ def parse_args() -> argparse.Namespace:
         '--amp',
         action='store_true',
         help='compute in bfloat16 where it is safe, on CPU and GPU',
+    )
+    parser.add_argument(
+        '--strategy',
+        choices=list(STRATEGIES),
+        help='how processes share the model: each has all of it (ddp, the '
+        "config's), a part of every layer (fsdp2), or as the package "
+        'deepspeed and the strategy of the config say (deepspeed)',
     )
     cli.add_arguments(parser)
     return parser.parse_args()
@@ -65,7 +78,33 @@ def use_amp(cfg: Config) -> None:
         wrapper.pop(option, None)
 
 
-def build_runner(args: argparse.Namespace) -> Runner:
+def use_strategy(cfg: Config, name: str) -> None:
+    """Puts a strategy into the config, or leaves its options there."""
+    strategy, given = STRATEGIES[name], cfg.get('strategy') or {}
+    if strategy is None:
+        cfg.pop('strategy', None)
+    elif given.get('type', strategy['type']) == strategy['type']:
+        cfg.strategy = dict(given, **strategy)
+    else:
+        cfg.strategy = strategy
+
+
+def check_strategy(cfg: Config) -> None:
+    """Refuses hooks that cannot work where the model is shared.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for hook in cfg.get('custom_hooks') or []:
+        if str(hook.get('type')).split('.')[-1] == 'EMAHook':
+            raise ValueError(
+                f'custom_hooks has {hook.type}, which copies the model: a '
+                f'model that {cfg.strategy.type} shares between processes '
+                'cannot be copied. Take the hook out, or --strategy ddp'
+            )
+
+
+def build_runner(args: argparse.Namespace) -> Runner | FlexibleRunner:
     """Builds everything that training needs, so that it fails early."""
     use_safe_loading(args.trust_checkpoint)
     cfg = cli.load_config(args)
@@ -74,6 +113,8 @@ def build_runner(args: argparse.Namespace) -> Runner:
             raise ValueError(f'{args.config} has no {key}')
     if args.amp:
         use_amp(cfg)
+    if args.strategy:
+        use_strategy(cfg, args.strategy)
     checkpoint = args.resume
     if checkpoint == 'latest':
         checkpoint = latest_checkpoint(cfg.work_dir)
@@ -82,16 +123,22 @@ def build_runner(args: argparse.Namespace) -> Runner:
     cli.check_checkpoint(cfg.get('load_from'))
     check_schedule(cfg)
     cli.add_checkpoint_hooks(cfg, strict=cfg.get('resume', False))
-    runner = Runner.from_cfg(cfg)
+    sharing = cfg.get('strategy') is not None
+    if sharing:
+        check_strategy(cfg)
+    runner = (FlexibleRunner if sharing else Runner).from_cfg(cfg)
     if args.resume and not checkpoint:
         runner.logger.warning(
             f'no checkpoint to resume in {cfg.work_dir}: starting afresh'
         )
+    if sharing:
+        runner.model = runner.strategy.build_model(runner.model)
     stages = ('train_dataloader', 'val_dataloader', 'val_evaluator', 'model')
     check_tokenizers(runner.model, *map(cfg.get, stages))
     cli.build_loop(runner, 'train')
     cli.build_loop(runner, 'val')
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if not sharing:  # else the optimizer is of what the strategy makes
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     warn_of_batch_size(runner)
     return runner
 
@@ -123,7 +170,7 @@ def warn_of_batch_size(runner: Runner) -> None:
     scale = runner.cfg.get('auto_scale_lr') or {}
     wanted = scale.get('base_batch_size')
     sampler = runner.train_dataloader.batch_sampler
-    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
     batch_size = sampler.batch_size * get_world_size() * accumulated
     if wanted and batch_size != wanted and not scale.get('enable'):
         runner.logger.warning(

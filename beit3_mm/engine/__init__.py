@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 from beit3_mm.engine.amp_optim_wrapper import AmpOptimWrapper
 from beit3_mm.engine.class_count import ClassCountHook
+from beit3_mm.engine.fsdp2_strategy import FSDP2Strategy
 from beit3_mm.engine.layer_decay import LayerDecayOptimWrapperConstructor
 from beit3_mm.engine.load_checkpoint import LoadCheckpointHook
 from beit3_mm.engine.safe_checkpoint import SafeCheckpointHook
@@ -10,6 +11,7 @@ from beit3_mm.engine.skipped_samples import SkippedSamplesHook
 __all__ = [
     'AmpOptimWrapper',
     'ClassCountHook',
+    'FSDP2Strategy',
     'LayerDecayOptimWrapperConstructor',
     'LoadCheckpointHook',
     'SafeCheckpointHook',

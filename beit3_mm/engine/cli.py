@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import print_log
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
 
 from beit3_mm.compat import require_hosts
 from beit3_mm.compat.hosts import ORIGINALS
@@ -147,7 +147,9 @@ def read_config(path: str | Path, options: dict[str, Any]) -> Config:
         raise ValueError(
             f'config {path}: {type(error).__name__}: {error}'
         ) from error
-    known = set(cfg) | set(inspect.signature(Runner.__init__).parameters)
+    known = set(cfg).union(
+        *(inspect.signature(x).parameters for x in (Runner, FlexibleRunner))
+    )
     for option in options:
         key = option.split('.')[0]
         if key not in known:

@@ -24,6 +24,7 @@ from beit3_mm.checkpoint import (
     some,
 )
 from beit3_mm.engine.load_report import LoadReport
+from beit3_mm.engine.sharding import shard_like
 
 __all__ = [
     'CheckpointError',
@@ -260,7 +261,10 @@ def _resized(
 
 
 def _set_aside(mismatched: dict) -> Any:
-    """Returns a hook that takes weights of another shape out of a load."""
+    """Returns a hook that takes weights of another shape out of a load.
+
+    Those of a sharded model are sharded as it is.
+    """
 
     def hook(
         module: nn.Module, state_dict: dict, prefix: str, *args: Any
@@ -268,7 +272,10 @@ def _set_aside(mismatched: dict) -> Any:
         own = {**module._parameters, **module._buffers}
         for name, ours in own.items():
             theirs = state_dict.get(prefix + name)
-            if ours is None or theirs is None or theirs.shape == ours.shape:
+            if ours is None or theirs is None:
+                continue
+            if theirs.shape == ours.shape:
+                state_dict[prefix + name] = shard_like(theirs, ours)
                 continue
             mismatched[prefix + name] = tuple(theirs.shape), tuple(ours.shape)
             del state_dict[prefix + name]

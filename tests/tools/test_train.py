@@ -1,8 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import json
 import os
-import runpy
-import socket
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,12 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
 )
-from two_processes import run_in_two_processes
+from two_processes import run_tools_in_two_processes
 
 from beit3_mm.compat import hosts
 
@@ -195,27 +192,11 @@ def test_another_batch_size_is_warned_of(
         )
 
 
-GLOO = ('--launcher', 'pytorch', '--cfg-options')
-GLOO += ('env_cfg.dist_cfg.backend=gloo',)
-
-
-def run_tools(port, *commands):
-    """Runs tools in one of two processes, as torchrun starts them."""
-    rank = str(dist.get_rank())
-    dist.barrier()  # the other one may still be connecting
-    dist.destroy_process_group()
-    os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2')
-    os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
-    Runner._log_env = lambda self, env_cfg: None
-    for name, *args in commands:
-        sys.argv = [name, *map(str, args), *GLOO]
-        runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
-
-
 def test_two_processes_train_resume_and_test(write_config, tmp_path):
     config, work_dir = write_config(), tmp_path / 'w'
     train = (config, '--work-dir', work_dir, '--resume')
-    short = (*GLOO[2:], 'train_cfg.max_iters=2')
+    gloo = ('--cfg-options', 'env_cfg.dist_cfg.backend=gloo')
+    short = (*gloo, 'train_cfg.max_iters=2')
     done = subprocess.run(
         ['bash', TOOLS / 'dist_train.sh', config, '2', *train[1:], *short],
         capture_output=True,
@@ -230,20 +211,9 @@ def test_two_processes_train_resume_and_test(write_config, tmp_path):
     # pytest shows it if the test fails: what each process has said.
     print(done.stdout, done.stderr, sep='\n')
     assert done.returncode == 0
-    with socket.create_server(('localhost', 0)) as server:
-        _, port = server.getsockname()
-    run_in_two_processes(
-        run_tools,
-        tmp_path,
-        port,
-        ('train', *train),
-        (
-            'test',
-            config,
-            work_dir / 'iter_4.pth',
-            '--work-dir',
-            tmp_path / 't',
-        ),
+    test = (config, work_dir / 'iter_4.pth', '--work-dir', tmp_path / 't')
+    run_tools_in_two_processes(
+        tmp_path, ('train', *train, *gloo), ('test', *test, *gloo)
     )
     assert sorted(losses(work_dir)) == [3, 4]
     (metrics,) = (tmp_path / 't').glob('*/*.json')

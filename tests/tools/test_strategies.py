@@ -1,0 +1,108 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""One run by one process, and by two that share its model."""
+
+import math
+
+import pretraining_runs
+import pytest
+import torch
+from mmengine.config import Config
+from two_processes import run_in_two_processes, run_tools_in_two_processes
+
+import beit3_mm.engine  # noqa: F401
+from beit3_mm.engine import FSDP2Strategy
+
+PARTS = ('image', 'text', 'pair_image', 'pair_text')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return pretraining_runs.write_data(tmp_path_factory.mktemp('corpora'))
+
+
+@pytest.fixture
+def config(data, tokenizer_file, tmp_path):
+    path = tmp_path / 'tiny_mdm.py'
+    return pretraining_runs.write_config(path, data, tokenizer_file)
+
+
+# Adam would make whole steps of rounding errors, where a gradient is zero.
+SGD = """
+optim_wrapper = dict(
+    type='mmengine.OptimWrapper',  # not in bfloat16
+    optimizer=dict(
+        _delete_=True, type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0))
+"""
+
+
+def trained(path):
+    """Returns weights and states of the optimizer."""
+    checkpoint = torch.load(path, weights_only=True)
+    return checkpoint['state_dict'], checkpoint['optimizer']
+
+
+def test_checkpoints_pass_between_one_process_and_two_that_share(
+    config, run_tool, tmp_path
+):
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    config.write_text(config.read_text() + SGD)
+    run_tool('train', config, '--work-dir', one)
+    half = ('--cfg-options', 'train_dataloader.batch_size=3')
+    sharded = ('train', config, '--strategy', 'fsdp2', '--resume')
+    two.mkdir()
+    three = (one / 'iter_3.pth').read_bytes()
+    (two / 'iter_3.pth').write_bytes(three)
+    run_tools_in_two_processes(tmp_path, (*sharded, '--work-dir', two, *half))
+    torch.testing.assert_close(
+        trained(two / 'iter_6.pth'),
+        trained(one / 'iter_6.pth'),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    longer = ('--cfg-options', 'train_cfg.max_iters=7')
+    for folder in (one, two):
+        run_tool('train', config, '--work-dir', folder, '--resume', *longer)
+    rows = [pretraining_runs.scalars(folder)[7] for folder in (one, two)]
+    for part in PARTS:
+        assert math.isclose(
+            *(row[f'loss_{part}'] for row in rows), rel_tol=1e-4
+        )
+
+
+def parameter_memory(folder, model):
+    """Returns the bytes of parameters of this process, and of all."""
+    strategy = FSDP2Strategy(
+        work_dir=str(folder), env_kwargs=dict(launcher='pytorch')
+    )
+    strategy.prepare(model)
+    params = list(strategy.model.parameters())
+    whole = sum(param.numel() for param in params)
+    own = sum(param.to_local().numel() for param in params)
+    return own, whole
+
+
+def test_each_process_holds_half_of_the_parameters(config, tmp_path):
+    model = Config.fromfile(config).model
+    for own, whole in run_in_two_processes(
+        parameter_memory, tmp_path, tmp_path, model
+    ):
+        assert own <= 0.6 * whole
+
+
+def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
+    sharded = ('train', config, '--strategy', 'fsdp2', '--work-dir', tmp_path)
+    with pytest.raises(SystemExit, match=r"strategy\.layers=\['No'\]"):
+        run_tool(
+            *sharded,
+            *('--cfg-options', 'strategy.layers=No'),
+        )
+    config.write_text(
+        f"{config.read_text()}\ncustom_hooks = [dict(type='mmengine.EMAHook')]"
+    )
+    with pytest.raises(SystemExit, match='EMAHook, which copies the model'):
+        run_tool(*sharded)
+    monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
+    with pytest.raises(
+        ImportError, match=r'needs torch >= 2\.6, this is 2\.5\.1'
+    ):
+        FSDP2Strategy()
