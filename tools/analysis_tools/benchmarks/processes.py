@@ -1,0 +1,85 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""A training step that several processes share, as DDP does."""
+
+import contextlib
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from beit3_mm.engine.cli import end_processes
+from benchmarks.measure import Setting, measure
+from benchmarks.rows import Row
+from benchmarks.workload import Workload
+
+
+def measure_processes(
+    workload: Workload,
+    processes: int,
+    threads: int,
+    dtype: torch.dtype,
+    repeats: int,
+) -> Row:
+    """Measures training steps in processes of their own, on the CPU.
+
+    Args:
+        workload: Its batch is shared out equally.
+        processes: How many, connected by gloo.
+        threads: Of each process.
+        dtype: As of a `Setting`.
+        repeats: Number of timed steps.
+
+    Returns:
+        What the first process measured: FLOPs and memory are its own, samples
+        those of all.
+
+    Raises:
+        ValueError: If the batch cannot be shared out.
+    """
+    if workload.batch_size % processes:
+        raise ValueError(
+            f'--batch-size {workload.batch_size} does not divide by '
+            f'{processes} processes'
+        )
+    part = replace(workload, batch_size=workload.batch_size // processes)
+    with tempfile.TemporaryDirectory() as folder:
+        mp.start_processes(
+            _work,
+            (folder, processes, threads, part, dtype, repeats),
+            nprocs=processes,
+            start_method='spawn',
+        )
+        row = Row(**torch.load(Path(folder, 'row.pth')))
+    return replace(row, samples=workload.batch_size)
+
+
+def _work(
+    rank: int,
+    folder: str,
+    processes: int,
+    threads: int,
+    workload: Workload,
+    dtype: torch.dtype,
+    repeats: int,
+) -> None:
+    torch.set_num_threads(threads)
+    setting = Setting(torch.device('cpu'), dtype)
+    dist.init_process_group(
+        'gloo', f'file://{folder}/store', rank=rank, world_size=processes
+    )
+    wrap = DistributedDataParallel if processes > 1 else lambda model: model
+    case = workload.training(setting, wrap)
+    with contextlib.ExitStack() as stack:
+        if rank:  # one shows the progress
+            silence = stack.enter_context(open(os.devnull, 'w'))
+            stack.enter_context(contextlib.redirect_stderr(silence))
+        (result,) = measure([case], setting, repeats)
+    if rank == 0:
+        row = Row.of(result, 'processes', '', '', 0)
+        torch.save(vars(row), Path(folder, 'row.pth'))
+    end_processes()
