@@ -14,13 +14,13 @@ from pathlib import Path
 from beit3_mm.compat import require_hosts
 
 try:
-    require_hosts('mmengine', 'mmcv', 'mmdet')
+    require_hosts('mmengine')
 except ImportError as error:
     sys.exit(f'error: {error}')
 
 import torch
 from benchmarks import growth_report, series
-from benchmarks.measure import Setting
+from benchmarks.measure import CLOCKS, Setting
 from benchmarks.report import machine
 from benchmarks.rows import Row
 from benchmarks.workload import Workload
@@ -68,6 +68,13 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='of the CPU, but for --grow processes (all cores); on a machine '
         'that does other things too, 1 waits for no other thread',
+    )
+    parser.add_argument(
+        '--clock',
+        choices=CLOCKS,
+        default='wall',
+        help='cpu: time of the processor, where it does other things too; '
+        'that processes wait for each other does not show',
     )
     parser.add_argument(
         '--device', help='such as cpu or cuda:0; processes are on the CPU'
@@ -150,7 +157,18 @@ def read_archs(path: Path, names: list[str]) -> dict[str, dict]:
 
 
 def run(args: argparse.Namespace, setting: Setting) -> list[Row]:
-    """Measures everything that was asked for, with progress on stderr."""
+    """Measures everything that was asked for, with progress on stderr.
+
+    Raises:
+        ValueError: If there is no arch of a name, or processes cannot share
+            the batch.
+    """
+    for count in args.processes if 'processes' in args.grow else ():
+        if args.batch_size % count:
+            raise ValueError(
+                f'--batch-size {args.batch_size} does not divide by {count} '
+                'processes'
+            )
     archs = read_archs(args.archs_file, [*args.archs, args.arch])
     workload = Workload(
         archs[args.arch], args.image_size, args.text_length, args.batch_size
@@ -179,6 +197,7 @@ def main() -> None:
         setting = Setting(
             torch.device(args.device or get_device()),
             getattr(torch, args.dtype),
+            args.clock,
         )
         if args.threads:
             torch.set_num_threads(args.threads)

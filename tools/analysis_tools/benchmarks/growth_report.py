@@ -11,6 +11,7 @@ import matplotlib
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 
 from benchmarks.measure import Setting
 from benchmarks.report import machine, markdown
@@ -124,6 +125,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
 def write(path: Path, setting: Setting, rows: Sequence[Row]) -> None:
     """Writes everything that was measured as JSON."""
     content = {
+        'clock': setting.clock,
         'dtype': str(setting.dtype).removeprefix('torch.'),
         'machine': machine(setting),
         'rows': [
@@ -188,14 +190,14 @@ def _draw_times(
     if group[0].series == 'processes':  # matmul knows nothing of cores
         times = [row.median for row in group]
         ideal = [times[0] / amount for amount in amounts]
-        label, dashed = line, 'all cores at work'
+        label, dashed = line, 'a core more, as much faster'
     else:
         times = [row.even_seconds(rate) for row in group]
         ideal = [times[0] * _flops(row) / _flops(group[0]) for row in group]
         label = f'{line}: exponent {_exponent(group, _time):.2f}'
         dashed = f'as FLOPs grow: {_exponent(group, _flops):.2f}'
-    axis.plot(amounts, times, 'o-', color=colour, label=label)
     axis.plot(amounts, ideal, '--', color=colour, label=dashed)
+    axis.plot(amounts, times, 'o-', color=colour, label=label)
 
 
 def _draw_memory(
@@ -215,9 +217,13 @@ def _draw_memory(
 def _finish(axis: Axes, unit: str, group: Sequence[Row]) -> None:
     axis.set_xscale('log')
     axis.set_yscale('log')
-    ticks = {row.amount: row.label for row in group}
-    axis.set_xticks(list(ticks), list(ticks.values()), rotation=20)
     axis.minorticks_off()
-    axis.set_xlabel(unit)
+    ticks = {row.amount: row.label for row in group}
+    if unit == 'cores':
+        ticks = {amount: str(amount) for amount in ticks}
+    axis.set_xticks(list(ticks), list(ticks.values()))
+    axis.set_xlabel(f'{unit} (log)' if unit != 'cores' else unit)
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter('{x:g}')
     axis.grid(alpha=0.3)
     axis.legend(fontsize='small')

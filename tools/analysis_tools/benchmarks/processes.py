@@ -17,12 +17,14 @@ from benchmarks.measure import Setting, measure
 from benchmarks.rows import Row
 from benchmarks.workload import Workload
 
+START_METHOD = 'spawn'
+
 
 def measure_processes(
     workload: Workload,
     processes: int,
     threads: int,
-    dtype: torch.dtype,
+    setting: Setting,
     repeats: int,
 ) -> Row:
     """Measures training steps in processes of their own, on the CPU.
@@ -31,30 +33,24 @@ def measure_processes(
         workload: Its batch is shared out equally.
         processes: How many, connected by gloo.
         threads: Of each process.
-        dtype: As of a `Setting`.
+        setting: Precision and clock; the device is the CPU.
         repeats: Number of timed steps.
 
     Returns:
         What the first process measured: FLOPs and memory are its own, samples
         those of all.
-
-    Raises:
-        ValueError: If the batch cannot be shared out.
     """
-    if workload.batch_size % processes:
-        raise ValueError(
-            f'--batch-size {workload.batch_size} does not divide by '
-            f'{processes} processes'
-        )
     part = replace(workload, batch_size=workload.batch_size // processes)
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(
             _work,
-            (folder, processes, threads, part, dtype, repeats),
+            (folder, processes, threads, part, setting, repeats),
             nprocs=processes,
-            start_method='spawn',
+            start_method=START_METHOD,
         )
         row = Row(**torch.load(Path(folder, 'row.pth')))
+    if setting.clock == 'cpu':  # which adds up threads
+        row = replace(row, seconds=[x / threads for x in row.seconds])
     return replace(row, samples=workload.batch_size)
 
 
@@ -64,11 +60,11 @@ def _work(
     processes: int,
     threads: int,
     workload: Workload,
-    dtype: torch.dtype,
+    setting: Setting,
     repeats: int,
 ) -> None:
     torch.set_num_threads(threads)
-    setting = Setting(torch.device('cpu'), dtype)
+    setting = replace(setting, device=torch.device('cpu'))
     dist.init_process_group(
         'gloo', f'file://{folder}/store', rank=rank, world_size=processes
     )

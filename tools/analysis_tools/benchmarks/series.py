@@ -80,7 +80,7 @@ def measure_cores(
     Args:
         workload: Its batch is shared out by processes.
         counts: Numbers of cores.
-        setting: Its dtype.
+        setting: Precision and clock.
         repeats: Number of timed steps.
     """
     rows = []
@@ -92,6 +92,6 @@ def measure_cores(
             label = f'{cores} {line}' if cores > 1 else 'one core'
             print(label, file=sys.stderr)
             numbers = (cores, 1) if line == PROCESSES else (1, cores)
-            row = measure_processes(workload, *numbers, setting.dtype, repeats)
+            row = measure_processes(workload, *numbers, setting, repeats)
             rows.append(replace(row, line=line, label=label, amount=cores))
     return rows
