@@ -43,7 +43,7 @@ def measure_processes(
     part = replace(workload, batch_size=workload.batch_size // processes)
     with tempfile.TemporaryDirectory() as folder:
         mp.start_processes(
-            _work,
+            work,
             (folder, processes, threads, part, setting, repeats),
             nprocs=processes,
             start_method=START_METHOD,
@@ -54,7 +54,7 @@ def measure_processes(
     return replace(row, samples=workload.batch_size)
 
 
-def _work(
+def work(
     rank: int,
     folder: str,
     processes: int,
@@ -63,6 +63,7 @@ def _work(
     setting: Setting,
     repeats: int,
 ) -> None:
+    """Measures in one of the processes; the first writes `row.pth`."""
     torch.set_num_threads(threads)
     setting = replace(setting, device=torch.device('cpu'))
     dist.init_process_group(
