@@ -32,6 +32,11 @@ CPU_ATTENTION = {
         lambda *shapes, **_: sdpa_backward_flop_count(*shapes[:4])
     ),
 }
+CLOCKS = {
+    'wall': time.perf_counter,
+    # Of all threads; what else runs on the machine does not count.
+    'cpu': time.process_time,
+}
 WARM_UP = 2  # the optimizer's state exists from the second step on
 
 
@@ -46,10 +51,12 @@ class Setting:
     Args:
         device: Of models and inputs.
         dtype: torch.float32, or torch.bfloat16 for autocast.
+        clock: A key of `CLOCKS`.
     """
 
     device: torch.device
     dtype: torch.dtype
+    clock: str = 'wall'
 
     def inference(
         self, function: Callable[..., Any], *args: Any
@@ -181,7 +188,7 @@ def measure(
     matmul = Matmul(setting) if any(r.flops for r in results) else None
     for _ in range(repeats):
         for function, result in zip(functions, results):
-            _time(function, result, matmul, setting.device)
+            _time(function, result, matmul, setting)
             progress.update()
     print(file=sys.stderr)
     return results
@@ -191,24 +198,25 @@ def _time(
     function: Callable[[], Any],
     result: Measurement,
     matmul: Matmul | None,
-    device: torch.device,
+    setting: Setting,
 ) -> None:
     """Adds a call to a result, and the matrix multiplications around it."""
     if not result.flops:
-        result.seconds.append(_seconds(function, device))
+        result.seconds.append(_seconds(function, setting))
         return
-    before = _seconds(matmul, device)
-    result.seconds.append(_seconds(function, device))
-    after = _seconds(matmul, device)
+    before = _seconds(matmul, setting)
+    result.seconds.append(_seconds(function, setting))
+    after = _seconds(matmul, setting)
     result.matmul.append(2 * matmul.flops / (before + after))
 
 
-def _seconds(function: Callable[[], Any], device: torch.device) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
+def _seconds(function: Callable[[], Any], setting: Setting) -> float:
+    _synchronize(setting.device)
+    clock = CLOCKS[setting.clock]
+    start = clock()
     function()
-    _synchronize(device)
-    return time.perf_counter() - start
+    _synchronize(setting.device)
+    return clock() - start
 
 
 def _synchronize(device: torch.device) -> None:

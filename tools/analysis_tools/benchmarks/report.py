@@ -37,9 +37,14 @@ def table(
         setting: Of all measurements.
         results: The measurements.
     """
-    rows = [HEADER, ('---',) * len(HEADER)]
-    rows += [(config, *_cells(setting, result)) for result in results]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    rows = [(config, *_cells(setting, result)) for result in results]
+    return markdown(HEADER, rows)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table."""
+    lines = [header, ('---',) * len(header), *rows]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def _cells(setting: Setting, result: Measurement) -> tuple[str, ...]:
