@@ -228,4 +228,5 @@ def main() -> int:
 if __name__ == '__main__':
     code = main()
     cli.end_processes()
-    sys.exit(code)
+    if code:
+        sys.exit(code)

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import Tensor
 
 from beit3_mm.engine.agreement import any_process
 from beit3_mm.engine.safe_checkpoint import latest_checkpoint
@@ -34,16 +35,14 @@ class FiniteLossHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: dict | None = None,
+        outputs: dict[str, Tensor] | None = None,
     ) -> None:
         """Looks at each part of the loss."""
-        spoilt = {
-            name: float(value)
-            for name, value in (outputs or {}).items()
-            # What mmengine sums up; the others, such as an accuracy, may be
-            # undefined in a batch.
-            if 'loss' in name and not math.isfinite(value)
-        }
+        spoilt = {}
+        for name, value in (outputs or {}).items():
+            # Others, such as an accuracy, may be undefined.
+            if 'loss' in name and not math.isfinite(value.item()):
+                spoilt[name] = value.item()
         if any_process(bool(spoilt)):
             raise ValueError(_message(runner, all_gather_object(spoilt)))
 

@@ -102,13 +102,20 @@ class PreemptionHook(Hook):
 def _start_worker(
     numbers: list[int], init: Callable[[int], None] | None, worker: int
 ) -> None:
-    """Lets a worker outlive signals to all processes of a job.
+    """Lets a worker outlive signals that all processes of a job get.
 
-    The iteration that is to be finished may need it; it ends with the process
-    that started it.
+    The iteration that is to be finished may need it. It still ends when the
+    process that started it says so, with SIGTERM, as Python does at its end.
     """
-    for number in numbers:
-        signal.signal(number, signal.SIG_IGN)
+
+    def listen() -> None:
+        while signal.sigwaitinfo(numbers).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    if hasattr(signal, 'sigwaitinfo'):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        threading.Thread(target=listen, daemon=True).start()
     if init is not None:
         init(worker)
 
