@@ -8,8 +8,9 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, METRICS
-from mmengine.runner import FlexibleRunner, Runner
+from mmengine.registry import HOOKS, METRICS, MODELS
+from mmengine.runner import FlexibleRunner
+from mmengine.structures import BaseDataElement
 
 from beit3_mm.engine import preemption
 from beit3_mm.engine.preemption import Preempted
@@ -40,6 +41,16 @@ class SignalHook(Hook):
     def before_val_iter(self, runner, batch_idx, data_batch):
         if self.stage == 'val' and runner.iter == self.iteration:
             os.kill(os.getpid(), self.number)
+
+
+@MODELS.register_module()
+class PredictingModel(MODELS.get('ToyModel')):
+    """Predicts nothing for each sample."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'predict':
+            return [BaseDataElement() for _ in inputs]
+        return super().forward(inputs, data_samples, mode)
 
 
 @METRICS.register_module()
@@ -136,6 +147,7 @@ def test_a_validation_is_finished_first(make_runner, preempt, tmp_path):
     loader = make_runner().cfg.train_dataloader.to_dict()
     loader['sampler'] = {'type': 'DefaultSampler', 'shuffle': False}
     validation = {
+        'model': {'type': 'PredictingModel'},
         'val_dataloader': loader,
         'val_cfg': {'type': 'ValLoop'},
         'val_evaluator': {'type': 'NothingMetric'},
@@ -175,7 +187,7 @@ def test_in_another_thread_it_says_that_it_is_deaf(make_runner):
 
 
 def test_flexible_runners_are_preempted(make_runner, tmp_path, monkeypatch):
-    monkeypatch.setattr(FlexibleRunner, '_log_env', Runner._log_env)
+    monkeypatch.setattr(FlexibleRunner, '_log_env', lambda self: None)
     config = make_runner().cfg
 
     def build(*hooks, **changes):
