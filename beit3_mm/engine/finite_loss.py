@@ -4,10 +4,10 @@
 import math
 from typing import Any
 
+import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 
 from beit3_mm.engine.agreement import any_process
 from beit3_mm.engine.safe_checkpoint import latest_checkpoint
@@ -35,14 +35,13 @@ class FiniteLossHook(Hook):
         runner: Runner,
         batch_idx: int,
         data_batch: Any = None,
-        outputs: dict[str, Tensor] | None = None,
+        outputs: dict | None = None,
     ) -> None:
         """Looks at each part of the loss."""
-        spoilt = {}
-        for name, value in (outputs or {}).items():
-            # Others, such as an accuracy, may be undefined.
-            if 'loss' in name and not math.isfinite(value.item()):
-                spoilt[name] = value.item()
+        # Others, such as an accuracy, may be undefined in a batch.
+        losses = {k: v for k, v in (outputs or {}).items() if 'loss' in k}
+        numbers = {k: torch.as_tensor(v).item() for k, v in losses.items()}
+        spoilt = {k: v for k, v in numbers.items() if not math.isfinite(v)}
         if any_process(bool(spoilt)):
             raise ValueError(_message(runner, all_gather_object(spoilt)))
 
