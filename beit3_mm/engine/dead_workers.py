@@ -20,7 +20,7 @@ def dead_workers_explained() -> Iterator[None]:
             raise
         options = '--cfg-options train_dataloader.num_workers'
         raise ChildProcessError(
-            f'{str(error).strip()} Mostly the memory, or the shared memory '
+            f'{str(error).rstrip(". ")}. Mostly the memory, or the shared memory '
             f'in /dev/shm, ran out: use fewer workers ({options}=1) and go on '
             f'with --resume. If that does not help, {options}=0 '
             'train_dataloader.persistent_workers=False shows the error'
