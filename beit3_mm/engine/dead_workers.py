@@ -20,8 +20,8 @@ def dead_workers_explained() -> Iterator[None]:
             raise
         options = '--cfg-options train_dataloader.num_workers'
         raise ChildProcessError(
-            f'{str(error).rstrip(". ")}. Mostly the memory, or the shared memory '
-            f'in /dev/shm, ran out: use fewer workers ({options}=1) and go on '
-            f'with --resume. If that does not help, {options}=0 '
+            f'{str(error).rstrip(". ")}. Mostly the memory, or the shared '
+            f'memory in /dev/shm, ran out: use fewer workers ({options}=1) '
+            f'and go on with --resume. If that does not help, {options}=0 '
             'train_dataloader.persistent_workers=False shows the error'
         ) from error
