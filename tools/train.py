@@ -21,12 +21,15 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.runner import FlexibleRunner, Runner
 
 from beit3_mm.engine import cli
+from beit3_mm.engine.dead_workers import dead_workers_explained
 from beit3_mm.engine.loading import use_safe_loading
+from beit3_mm.engine.preemption import Preempted
 from beit3_mm.engine.safe_checkpoint import latest_checkpoint
 from beit3_mm.engine.tokenizer_check import check_tokenizers
 
 # Optimizer wrappers that `--amp` may replace.
 REPLACEABLE = ('OptimWrapper', 'AmpOptimWrapper')
+PREEMPTED = 143  # the exit code of a process that SIGTERM ends
 # How the processes of a run share its model.
 STRATEGIES = {
     'ddp': None,  # mmengine's Runner does it where there are several
@@ -193,24 +196,37 @@ def summary(runner: Runner) -> str:
     )
 
 
-def main() -> None:
-    """Trains; wrong input ends with one message, Ctrl-C with a summary."""
+def main() -> int:
+    """Trains and returns the exit code, `PREEMPTED` after a signal.
+
+    Wrong input ends with one message, Ctrl-C with a summary.
+    """
     args = parse_args()
     with cli.plain_errors(args.debug, Exception):
         runner = build_runner(args)
     log = cli.log_file(runner)
     try:
-        with cli.plain_errors(args.debug, *cli.INPUT_ERRORS, log=log):
+        with (
+            cli.plain_errors(args.debug, *cli.INPUT_ERRORS, log=log),
+            dead_workers_explained(),
+        ):
             runner.train()
     except KeyboardInterrupt:
         sys.exit(
             f'\ninterrupted at iteration {runner.iter}; go on with --resume\n'
             f'{summary(runner)}'
         )
+    except Preempted as end:
+        if is_main_process():
+            print(f'\n{end}\n{summary(runner)}', file=sys.stderr)
+        return PREEMPTED
     if is_main_process():
         print(f'\nfinished\n{summary(runner)}')
+    return 0
 
 
 if __name__ == '__main__':
-    main()
+    code = main()
     cli.end_processes()
+    if code:
+        sys.exit(code)

@@ -85,10 +85,18 @@ def plain_errors(
             raise
         where = '--debug shows the traceback'
         if log is not None:
-            with open(log, 'a', encoding='utf-8') as file:
-                file.write(traceback.format_exc())
-            where = f'the traceback is in {log}'
+            where = _keep_traceback(log)
         sys.exit(f'error: {message(error)} ({where})')
+
+
+def _keep_traceback(log: str) -> str:
+    """Adds the traceback to a log; returns where it is."""
+    try:
+        with open(log, 'a', encoding='utf-8') as file:
+            file.write(traceback.format_exc())
+    except OSError as error:  # the error itself may be that the disk is full
+        return f'the traceback could not be written: {error}'
+    return f'the traceback is in {log}'
 
 
 def message(error: Exception) -> str:
@@ -170,13 +178,20 @@ def check_checkpoint(path: str | None) -> None:
 
 
 def add_checkpoint_hooks(cfg: Config, strict: bool) -> None:
-    """Sees to it that a config of whatever origin has our checkpoint hooks."""
+    """Sees to it that a config of whatever origin has our hooks.
+
+    They write and load checkpoints, and deal with the accidents of a run.
+    """
     hooks = cfg.setdefault('default_hooks', {})
     hooks['safe_checkpoint'] = {'type': 'beit3_mm.SafeCheckpointHook'}
     hooks['load_checkpoint'] = {
         'type': 'beit3_mm.LoadCheckpointHook',
         'strict': strict,
     }
+    # None in the config leaves one of these out.
+    hooks.setdefault('iteration_seed', {'type': 'beit3_mm.IterationSeedHook'})
+    hooks.setdefault('finite_loss', {'type': 'beit3_mm.FiniteLossHook'})
+    hooks.setdefault('preemption', {'type': 'beit3_mm.PreemptionHook'})
 
 
 def build_loop(runner: Runner, stage: str) -> Any:

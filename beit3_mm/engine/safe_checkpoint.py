@@ -1,8 +1,12 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Checkpoints that load without unpickling and survive a kill."""
 
+import errno
+import logging
 import os
 import re
+import shutil
+import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +16,7 @@ import numpy as np
 import torch
 from mmengine.fileio.backends import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.utils import mkdir_or_exist
 from torch import Tensor, nn
@@ -33,15 +38,38 @@ class AtomicBackend(LocalBackend):
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Writes bytes to a file."""
+        """Writes bytes to a file.
+
+        Raises:
+            OSError: If the disk is full, or it fails in another way; the
+                unfinished file is removed.
+        """
         path = Path(filepath)
         mkdir_or_exist(str(path.parent))
         unfinished = path.with_name(f'{path.name}.tmp')
-        with unfinished.open('wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with unfinished.open('wb') as file:
+                file.write(obj)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise _full_disk(path, len(obj), error) from error
+            raise
         unfinished.replace(path)
+
+
+def _full_disk(path: Path, size: int, error: OSError) -> OSError:
+    free = shutil.disk_usage(path.parent).free
+    return OSError(
+        error.errno,
+        f'the disk is full: {path} needs {size / 2**20:,.1f} MiB, '
+        f'{free / 2**20:,.1f} MiB are free in its folder. It was not written, '
+        'earlier checkpoints are as they were. Make room (keep fewer by '
+        'default_hooks.checkpoint.max_keep_ckpts, at least 2) and go on with '
+        '--resume',
+    )
 
 
 @HOOKS.register_module()
@@ -99,24 +127,56 @@ class SafeCheckpointHook(Hook):
 
 
 def latest_checkpoint(work_dir: str) -> str | None:
-    """Returns the newest checkpoint of a run, None where there is none.
+    """Returns the newest good checkpoint of a run, None where there is none.
 
     mmengine notes it in the file `last_checkpoint`, which is of no use after
     a kill in that moment; then the highest number counts. In a folder that
-    was moved or copied, the file of the noted name in it counts.
+    was moved or copied, the file of the noted name in it counts. Files that
+    are cut short are left out, with a warning that names them.
     """
+    for path in dict.fromkeys((*_noted(work_dir), *_numbered(work_dir))):
+        if is_whole(path):
+            return str(path)
+        print_log(
+            f'{path} is cut short and left out: the checkpoint before it '
+            'counts',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return None
+
+
+def is_whole(path: str | os.PathLike) -> bool:
+    """Returns whether a checkpoint of torch's is not cut short.
+
+    It is a zip file, whose table of contents stands at its end; no more of
+    it is read, and nothing is unpickled.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            return bool(file.namelist())
+    except zipfile.BadZipFile:
+        return False
+
+
+def _noted(work_dir: str) -> list[Path]:
+    """Returns the file that mmengine noted, if it is there."""
     note = Path(work_dir, 'last_checkpoint')
-    if note.is_file():
-        noted = Path(note.read_text().strip())
-        for path in (Path(work_dir, noted.name), noted):
-            if noted.name and path.is_file():
-                return str(path)
-    numbers = {
-        int(match[1]): str(file)
-        for file in Path(work_dir).glob('*.pth')
-        if (match := re.fullmatch(r'(?:epoch|iter)_(\d+)', file.stem))
-    }
-    return numbers[max(numbers)] if numbers else None
+    if not note.is_file():
+        return []
+    noted = Path(note.read_text().strip())
+    paths = (Path(work_dir, noted.name), noted)
+    return [path for path in paths if noted.name and path.is_file()][:1]
+
+
+def _numbered(work_dir: str) -> list[Path]:
+    """Returns checkpoints by complete epochs and iterations, newest first."""
+    found = {}
+    for path in Path(work_dir).glob('*.pth'):
+        match = re.fullmatch(r'(?:epoch_(\d+)_?)?(?:iter_(\d+))?', path.stem)
+        if match:
+            found[tuple(int(number or 0) for number in match.groups())] = path
+    return [found[key] for key in sorted(found, reverse=True)]
 
 
 def _plain(value: Any, where: str) -> Any:

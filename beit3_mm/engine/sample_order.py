@@ -70,16 +70,18 @@ class SampleOrderHook(Hook):
         """Counts the samples."""
         self._drawn += runner.train_dataloader.batch_sampler.batch_size
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Begins anew: what is saved from here on is before an epoch."""
+        self._drawn = 0
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Adds the seed, and the position in the epoch over all processes."""
         sampler = _sampler(runner)
         if not _is_ours(sampler):
             return
-        complete = checkpoint['meta']['epoch'] > runner.epoch
-        position = 0 if complete else self._drawn * get_world_size()
         checkpoint['sample_order'] = {
             'seed': sampler.seed,
-            'position': position,
+            'position': self._drawn * get_world_size(),
             'batch_size': _batch_size(runner),
         }
 

@@ -19,6 +19,14 @@ default_hooks = dict(
     load_checkpoint=dict(type='beit3_mm.LoadCheckpointHook'),
     # The order of samples does not depend on processes or resumes.
     sampler_seed=dict(type='beit3_mm.SampleOrderHook'),
+    # Nor do the model's draws depend on resumes: dropped paths, masks.
+    iteration_seed=dict(type='beit3_mm.IterationSeedHook'),
+    # All processes validate the batch norms that a checkpoint holds.
+    broadcast_buffers=dict(type='beit3_mm.BroadcastBuffersHook'),
+    # A loss that is not finite ends the run before it is saved.
+    finite_loss=dict(type='beit3_mm.FiniteLossHook'),
+    # SIGTERM saves a checkpoint first.
+    preemption=dict(type='beit3_mm.PreemptionHook'),
 )
 
 env_cfg = dict(

@@ -63,6 +63,18 @@ def test_errors_of_other_kinds_pass():
         raise ZeroDivisionError
 
 
+def test_a_traceback_that_cannot_be_written_is_said(tmp_path):
+    # A folder in the place of the log, as little use as a full disk.
+    with (
+        pytest.raises(
+            SystemExit, match=r'disk is full \(the traceback could'
+        ) as end,
+        cli.plain_errors(False, OSError, log=str(tmp_path)),
+    ):
+        raise OSError('the disk is full')
+    assert 'Is a directory' in end.value.code
+
+
 def test_only_gloo_runs_without_gpus(monkeypatch):
     started = []
     monkeypatch.setattr(

@@ -1,5 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import collections
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,11 +10,17 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from beit3_mm.engine import safe_checkpoint
 from beit3_mm.engine.safe_checkpoint import (
     AtomicBackend,
     SafeCheckpointHook,
+    is_whole,
     latest_checkpoint,
 )
+
+
+def write(path):
+    torch.save({'weight': torch.zeros(9)}, path)
 
 
 def read(path):
@@ -132,6 +139,29 @@ def test_a_kill_while_writing_leaves_the_last_checkpoint(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ['x.pth']
 
 
+def test_a_full_disk_leaves_earlier_checkpoints(tmp_path, monkeypatch):
+    backend, path = AtomicBackend(), tmp_path / 'iter_6.pth'
+    backend.put(b'first', path)
+
+    def fail(number):
+        def fsync(file):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, 'fsync', fsync)
+
+    fail(errno.ENOSPC)
+    with pytest.raises(OSError, match='the disk is full') as error:
+        backend.put(bytes(3 * 2**20), path)
+    assert error.value.errno == errno.ENOSPC
+    for part in (f'{path} needs 3.0 MiB', ' MiB are free', '--resume'):
+        assert part in str(error.value)
+    fail(errno.EIO)
+    with pytest.raises(OSError, match='Input/output error'):
+        backend.put(b'second', path)
+    assert [file.name for file in tmp_path.iterdir()] == ['iter_6.pth']
+    assert path.read_bytes() == b'first'
+
+
 def test_checkpoint_hooks_write_through_the_atomic_backend(
     make_runner, monkeypatch
 ):
@@ -163,7 +193,7 @@ def test_keeping_one_checkpoint_is_refused(make_runner):
 def test_latest_checkpoint(tmp_path):
     assert latest_checkpoint(str(tmp_path)) is None
     for name in ('iter_9', 'iter_10', 'best_ap_iter_11', 'iter_12-published'):
-        (tmp_path / f'{name}.pth').touch()
+        write(tmp_path / f'{name}.pth')
     note = tmp_path / 'last_checkpoint'
     for text in ('', str(tmp_path / 'gone.pth')):
         note.write_text(text)
@@ -178,8 +208,36 @@ def test_a_copied_folder_resumes_its_own_checkpoint(tmp_path):
     first, copy = tmp_path / 'first', tmp_path / 'copy'
     for folder in (first, copy):
         folder.mkdir()
-        (folder / 'iter_5.pth').touch()
+        write(folder / 'iter_5.pth')
         (folder / 'last_checkpoint').write_text(str(first / 'iter_5.pth'))
     assert latest_checkpoint(str(copy)) == str(copy / 'iter_5.pth')
     (copy / 'iter_5.pth').unlink()  # as with CheckpointHook's out_dir
     assert latest_checkpoint(str(copy)) == str(first / 'iter_5.pth')
+
+
+def test_checkpoints_within_an_epoch_have_their_place(tmp_path):
+    names = ['epoch_9', 'epoch_9_iter_95', 'epoch_10', 'epoch_10_iter_101']
+    for name in names:
+        write(tmp_path / f'{name}.pth')
+        newest = tmp_path / f'{name}.pth'
+        assert latest_checkpoint(str(tmp_path)) == str(newest)
+
+
+def test_files_that_are_cut_short_are_left_out(tmp_path, monkeypatch):
+    warned = []
+    monkeypatch.setattr(
+        safe_checkpoint, 'print_log', lambda text, **_: warned.append(text)
+    )
+    for number in (3, 6, 9):
+        write(tmp_path / f'iter_{number}.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_9.pth'))
+    whole = (tmp_path / 'iter_9.pth').read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2, 0):
+        (tmp_path / 'iter_9.pth').write_bytes(whole[:size])
+        assert not is_whole(tmp_path / 'iter_9.pth')
+        assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_6.pth')
+        assert f'{tmp_path / "iter_9.pth"} is cut short' in warned.pop()
+        assert not warned
+    for number in (3, 6):
+        (tmp_path / f'iter_{number}.pth').write_bytes(b'')
+    assert latest_checkpoint(str(tmp_path)) is None

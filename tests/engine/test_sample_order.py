@@ -84,6 +84,17 @@ def test_resume_at_the_end_of_an_epoch(full_run, make_runner, tmp_path):
     )
 
 
+def test_a_best_checkpoint_does_not_skip_an_epoch(make_runner, tmp_path):
+    # mmengine writes the newest again behind a validation.
+    runner = make_runner()
+    runner.train()
+    runner.save_checkpoint(
+        str(tmp_path), 'epoch_3.pth', meta=dict(epoch=3, iter=12)
+    )
+    saved = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
+    assert saved['sample_order']['position'] == 0
+
+
 @pytest.mark.parametrize(
     'iterations, batch_size, warned',
     [(True, 2, False), (True, 4, True), (False, 4, False)],

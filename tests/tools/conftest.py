@@ -4,6 +4,7 @@
 import importlib.util
 import itertools
 import json
+import signal
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -164,4 +165,7 @@ def run_tool(monkeypatch):
             monkeypatch.setattr(named, '_instance_dict', OrderedDict())
         module.main()
 
-    return run
+    terminated = signal.getsignal(signal.SIGTERM)
+    yield run
+    # A training that an error ended still listens.
+    signal.signal(signal.SIGTERM, terminated)

@@ -1,0 +1,27 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""What to do where a worker process of a data loader died."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def dead_workers_explained() -> Iterator[None]:
+    """Says what to do where a worker process of a data loader died.
+
+    Raises:
+        ChildProcessError: In place of torch's RuntimeError.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search(r'DataLoader worker \(pid', str(error)):
+            raise
+        options = '--cfg-options train_dataloader.num_workers'
+        raise ChildProcessError(
+            f'{str(error).rstrip(". ")}. Mostly the memory, or the shared '
+            f'memory in /dev/shm, ran out: use fewer workers ({options}=1) '
+            f'and go on with --resume. If that does not help, {options}=0 '
+            'train_dataloader.persistent_workers=False shows the error'
+        ) from error
