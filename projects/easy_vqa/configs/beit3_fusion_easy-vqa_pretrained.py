@@ -1,6 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
-# The same from a model that masked data modeling pretrained on generated
-# scenes (projects/shapes): its tokenizer of words and its patches of 14 pixels,
+# The same from a model that masked data modeling pretrained on scenes
+# (projects/shapes): its tokenizer of words and its patches of 14 pixels,
 # 8 x 8 of them as from random weights.
 # Numbers: as in beit3_fusion_easy-vqa.py.
 # Expected: see projects/easy_vqa/README.md, from a run of this file.
