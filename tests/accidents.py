@@ -13,7 +13,7 @@ import torch
 from mmengine.runner import Runner
 from two_processes import TOOLS  # and a server that has the hosts imported
 
-PATIENCE = 300  # seconds; a run that takes as long hangs
+PATIENCE = 600  # seconds; a run that takes as long hangs
 
 
 def start_training(output, *args):
