@@ -1,0 +1,148 @@
+# Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
+"""A training step of a config's model, followed without its memory."""
+
+import copy
+from collections import Counter
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from torch import Tensor, nn
+
+from memory.hollow import build_hollow, frozen_tokenizer
+from memory.tracker import GRADIENTS, PARAMETERS, STATES, MemoryTracker
+
+LAYERS = ('MultiwayEncoderLayer',)  # FSDP2Strategy's own
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one process needs that holds the whole model, in bytes.
+
+    Args:
+        parameters: All that the model has, frozen ones included.
+        unsharded: Buffers and a frozen visual tokenizer.
+        gradients: Of all parameters that are trained.
+        states: Of the optimizer.
+        layer: Parameters of the largest layer that is sharded by itself.
+        root: Parameters outside of such layers.
+        peak: By kind (`tracker.KINDS`), when all together were largest.
+        working_peak: Likewise, when activations, temporary tensors and cast
+            weights were largest.
+    """
+
+    parameters: int
+    unsharded: int
+    gradients: int
+    states: int
+    layer: int
+    root: int
+    peak: Counter[str] = field(default_factory=Counter)
+    working_peak: Counter[str] = field(default_factory=Counter)
+
+
+def optimizer_config(cfg: Config, amp: bool) -> dict:
+    """Returns the config's optimizer wrapper, of float32 or `--amp`.
+
+    Raises:
+        ValueError: If the config has none.
+    """
+    if cfg.get('optim_wrapper') is None:
+        raise ValueError('the config has no optim_wrapper: it is of no use')
+    config = copy.deepcopy(cfg.optim_wrapper.to_dict())
+    for option in ('loss_scale', 'dtype'):  # of mmengine's
+        config.pop(option, None)
+    kind = 'beit3_mm.AmpOptimWrapper' if amp else 'mmengine.OptimWrapper'
+    return config | {'type': kind}
+
+
+def follow(cfg: Config, batch: dict, amp: bool) -> Usage:
+    """Follows a step of training that is not the first.
+
+    The optimizer has its states, and gradients are freed between steps, as
+    mmengine does. Clipping needs no memory to speak of and is left out, since
+    it looks at values.
+
+    Args:
+        cfg: Has the model, the optimizer and, maybe, a strategy.
+        batch: For the model's `train_step`.
+        amp: Whether to run in bfloat16 autocast.
+    """
+    tracker = MemoryTracker()
+    model = build_hollow(cfg, tracker).train()
+    config = optimizer_config(cfg, amp)
+    config.pop('clip_grad', None)
+    wrapper = build_optim_wrapper(model, config)
+    _make_states(model, wrapper)
+    states = [
+        value
+        for values in wrapper.optimizer.state.values()
+        for value in values.values()
+        if isinstance(value, Tensor)
+    ]
+    for tensor in states:
+        tracker.add(tensor, STATES)
+    for tensor in (*model.parameters(), *unsharded(model)):
+        tracker.add(tensor, PARAMETERS)
+    for parameter in trained(model):
+        parameter.register_post_accumulate_grad_hook(
+            lambda x: tracker.relabel(x.grad, GRADIENTS)
+        )
+    with tracker:
+        model.train_step(batch, wrapper)
+    layer, root = layers_and_root(model, layer_names(cfg))
+    return Usage(
+        num_bytes(model.parameters()),
+        num_bytes(unsharded(model)),
+        num_bytes(trained(model)),
+        num_bytes(states),
+        layer,
+        root,
+        tracker.peak,
+        tracker.working_peak,
+    )
+
+
+def _make_states(model: nn.Module, wrapper: OptimWrapper) -> None:
+    for parameter in trained(model):
+        parameter.grad = torch.zeros_like(parameter)
+    wrapper.step()
+    wrapper.zero_grad()
+
+
+def trained(model: nn.Module) -> list[nn.Parameter]:
+    """Returns the parameters that get gradients."""
+    return [x for x in model.parameters() if x.requires_grad]
+
+
+def unsharded(model: nn.Module) -> list[Tensor]:
+    """Returns what every process has for itself: buffers and a tokenizer."""
+    tensors, tokenizer = list(model.buffers()), frozen_tokenizer(model)
+    if tokenizer is not None:
+        tensors += [*tokenizer.parameters(), *tokenizer.buffers()]
+    return tensors
+
+
+def layer_names(cfg: Config) -> tuple[str, ...]:
+    """Returns the class names of modules that are sharded one by one."""
+    names = cfg.get('strategy', {}).get('layers', LAYERS)
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def layers_and_root(
+    model: nn.Module, names: tuple[str, ...]
+) -> tuple[int, int]:
+    """Returns the bytes of the largest layer, and of what is in none."""
+    layers = [
+        num_bytes(module.parameters())
+        for module in model.modules()
+        if type(module).__name__ in names
+    ]
+    total = num_bytes(model.parameters())
+    return max(layers, default=0), total - sum(layers)
+
+
+def num_bytes(tensors: object) -> int:
+    """Returns the bytes of tensors together."""
+    return sum(x.numel() * x.element_size() for x in tensors)
