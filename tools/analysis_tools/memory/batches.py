@@ -46,6 +46,12 @@ def training_batch(
     return BATCHES[kind](cfg, size), f'{size} x {side} x {side}, noise'
 
 
+def smallest_batch(cfg: Config) -> int:
+    """Returns the least number of samples that a batch can have."""
+    kind = config_value(cfg, 'model.type')
+    return len(KINDS) if kind == 'beit3_mm.MaskedDataModeling' else 1
+
+
 def _fusion(cfg: Config, size: int) -> dict:
     """Images, or pairs of images, with a text and what is to be answered."""
     head = config_value(cfg, 'model.head')

@@ -30,6 +30,8 @@ class Usage:
         peak: By kind (`tracker.KINDS`), when all together were largest.
         working_peak: Likewise, when activations, temporary tensors and cast
             weights were largest.
+        parts: Of each parameter its rows, its bytes, and whether it is
+            trained.
     """
 
     parameters: int
@@ -40,6 +42,19 @@ class Usage:
     root: int
     peak: Counter[str] = field(default_factory=Counter)
     working_peak: Counter[str] = field(default_factory=Counter)
+    parts: tuple[tuple[int, int, bool], ...] = ()
+
+    def shares(self, devices: int) -> tuple[int, int]:
+        """Returns the bytes of parameters and of gradients in a process.
+
+        Each parameter is cut by its rows; the largest share counts.
+        """
+        parameters = gradients = 0
+        for rows, size, is_trained in self.parts:
+            share = size // rows * -(-rows // devices)
+            parameters += share
+            gradients += share * is_trained
+        return parameters, gradients
 
 
 def optimizer_config(cfg: Config, amp: bool) -> dict:
@@ -101,6 +116,10 @@ def follow(cfg: Config, batch: dict, amp: bool) -> Usage:
         root,
         tracker.peak,
         tracker.working_peak,
+        tuple(
+            (len(x) if x.ndim else 1, num_bytes([x]), x.requires_grad)
+            for x in model.parameters()
+        ),
     )
 
 
