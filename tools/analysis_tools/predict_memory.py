@@ -71,6 +71,11 @@ def parse_args() -> argparse.Namespace:
         '--amp', action='store_true', help='bfloat16 autocast, as in training'
     )
     parser.add_argument(
+        '--device',
+        choices=['cpu', 'cuda'],
+        help='what to predict for (cuda; with --measure what is here)',
+    )
+    parser.add_argument(
         '--measure',
         action='store_true',
         help='also train for two steps, in this process, and compare; --devices '
@@ -98,7 +103,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of an error'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.device is None:
+        args.device = get_device() if args.measure else 'cuda'
+    return args
 
 
 def run(args: argparse.Namespace, path: str) -> report.Result:
@@ -112,9 +120,9 @@ def run(args: argparse.Namespace, path: str) -> report.Result:
         small, _ = training_batch(cfg, smallest_batch(cfg), Path(folder))
     measured = None
     if args.measure:  # first: it counts from the start of the process
-        device = torch.device(get_device())
+        device = torch.device(args.device)
         measured = measure(cfg, batch, small, args.amp, device)
-    usage = follow(cfg, batch, args.amp)
+    usage = follow(cfg, batch, args.amp, args.device)
     predictions = [
         STRATEGIES[name](usage, devices, param_dtype)
         for name in args.strategy

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from memory.hollow import build_hollow, frozen_tokenizer
 from memory.tracker import GRADIENTS, PARAMETERS, STATES, MemoryTracker
@@ -32,6 +33,8 @@ class Usage:
             weights were largest.
         parts: Of each parameter its rows, its bytes, and whether it is
             trained.
+        step_copy: What the optimizer's step allocates on GPUs, where torch
+            updates a group of parameters at once, with one copy of it.
     """
 
     parameters: int
@@ -43,6 +46,7 @@ class Usage:
     peak: Counter[str] = field(default_factory=Counter)
     working_peak: Counter[str] = field(default_factory=Counter)
     parts: tuple[tuple[int, int, bool], ...] = ()
+    step_copy: int = 0
 
     def shares(self, devices: int) -> tuple[int, int]:
         """Returns the bytes of parameters and of gradients in a process.
@@ -72,7 +76,9 @@ def optimizer_config(cfg: Config, amp: bool) -> dict:
     return config | {'type': kind}
 
 
-def follow(cfg: Config, batch: dict, amp: bool) -> Usage:
+def follow(
+    cfg: Config, batch: dict, amp: bool, device: str = 'cpu'
+) -> Usage:
     """Follows a step of training that is not the first.
 
     The optimizer has its states, and gradients are freed between steps, as
@@ -83,6 +89,7 @@ def follow(cfg: Config, batch: dict, amp: bool) -> Usage:
         cfg: Has the model, the optimizer and, maybe, a strategy.
         batch: For the model's `train_step`.
         amp: Whether to run in bfloat16 autocast.
+        device: `'cpu'` or `'cuda'`, whose optimizers differ.
     """
     tracker = MemoryTracker()
     model = build_hollow(cfg, tracker).train()
@@ -120,6 +127,7 @@ def follow(cfg: Config, batch: dict, amp: bool) -> Usage:
             (len(x) if x.ndim else 1, num_bytes([x]), x.requires_grad)
             for x in model.parameters()
         ),
+        step_copy(wrapper.optimizer) if device == 'cuda' else 0,
     )
 
 
@@ -128,6 +136,16 @@ def _make_states(model: nn.Module, wrapper: OptimWrapper) -> None:
         parameter.grad = torch.zeros_like(parameter)
     wrapper.step()
     wrapper.zero_grad()
+
+
+def step_copy(optimizer: Optimizer) -> int:
+    """Returns the bytes that torch's `foreach` optimizers copy at a time."""
+    copied = [
+        num_bytes(x for x in group['params'] if x.requires_grad)
+        for group in optimizer.param_groups
+        if not group.get('fused') and group.get('foreach') is not False
+    ]
+    return max(copied, default=0)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

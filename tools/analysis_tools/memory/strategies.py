@@ -38,6 +38,7 @@ class Prediction:
 def ddp(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
     """Every process has everything, and copies of all gradients.
 
+    The peak is that of forward and backward pass, or of the optimizer's step.
     DDP sums gradients in buckets, which are as large as the gradients and
     stay (torch, `DistributedDataParallel(gradient_as_bucket_view=False)`,
     mmengine's default). A single process has none.
@@ -47,7 +48,14 @@ def ddp(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
         devices: Number of processes.
         param_dtype: Not used.
     """
-    rows = {kind: usage.peak[kind] for kind in ROWS}
+    at_step = {
+        PARAMETERS: usage.parameters + usage.unsharded,
+        STATES: usage.states,
+        GRADIENTS: usage.gradients,
+        OTHERS: usage.step_copy,
+    }
+    largest = max(usage.peak, at_step, key=lambda x: sum(x.values()))
+    rows = {kind: largest.get(kind, 0) for kind in ROWS}
     rows[BUCKETS] = usage.gradients if devices > 1 else 0
     return Prediction('ddp', devices, rows)
 
@@ -59,7 +67,7 @@ def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
     the next one, which is fetched meanwhile. Of these there are gradients
     before they are summed, and of two layers in float32 on their way (torch,
     `fully_shard`). All are taken to meet the largest activations, so that
-    this is a bound.
+    this is a bound; the optimizer's step, without activations, stays below.
 
     Args:
         usage: Of one process.
