@@ -125,26 +125,35 @@ def test_weights_in_bfloat16_are_a_kind_of_their_own():
     assert tracker.peak[CASTS] == 2 * 64
 
 
-def test_foreach_optimizers_copy_a_group():
-    from memory.step import step_copy
+@pytest.mark.parametrize('foreach, copies', [(True, 800), (False, 1000)])
+def test_a_step_of_the_optimizer_copies_parameters(foreach, copies):
+    from memory.step import state_bytes, step_copy
     from memory.tracker import OTHERS, MemoryTracker
 
     parameters = [nn.Parameter(torch.ones(size)) for size in (500, 300, 100)]
     groups = [{'params': parameters[:2]}, {'params': parameters[2:]}]
-    optimizer = torch.optim.AdamW(groups, foreach=True)
+    optimizer = torch.optim.AdamW(groups, foreach=foreach)
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
+    states = [y for x in optimizer.state.values() for y in x.values()]
+    assert state_bytes(optimizer) == sum(4 * x.numel() for x in states)
     tracker = MemoryTracker()
-    known = [*parameters, *(x.grad for x in parameters)]
-    known += [y for x in optimizer.state.values() for y in x.values()]
-    for tensor in known:
+    for tensor in (*parameters, *(x.grad for x in parameters), *states):
         tracker.add(tensor, 'known')
     with tracker:
         optimizer.step()
-    assert step_copy(optimizer) == 4 * 800
-    assert tracker.peak[OTHERS] == 4 * 800
-    assert step_copy(torch.optim.AdamW(parameters, fused=True)) == 0
+    assert step_copy(optimizer, 'cpu') == 4 * copies
+    assert tracker.peak[OTHERS] == pytest.approx(4 * copies, abs=64)
+
+
+def test_gpus_update_groups_at_once_unless_told_otherwise():
+    from memory.step import step_copy
+
+    parameters = [nn.Parameter(torch.ones(size)) for size in (500, 300)]
+    plain = torch.optim.AdamW(parameters)
+    assert step_copy(plain, 'cuda') == 4 * 800
+    assert step_copy(torch.optim.AdamW(parameters, fused=True), 'cuda') == 0
 
 
 def test_parameters_gradients_and_states_are_those_of_the_model(tmp_path):

@@ -25,7 +25,7 @@ from memory.batches import smallest_batch, training_batch
 from memory.measured import measure
 from memory.step import follow
 from memory.strategies import STRATEGIES
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
@@ -78,8 +78,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--measure',
         action='store_true',
-        help='also train for two steps, in this process, and compare; --devices '
-        'must then be 1',
+        help='also train for two steps, in this process alone, and compare',
     )
     parser.add_argument(
         '--limit',

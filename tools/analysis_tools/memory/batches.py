@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.comparison import config_value
+from benchmarks.subjects import Source
 from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 from torch import Tensor
-
-from benchmarks.comparison import config_value
-from benchmarks.subjects import Source
 
 KINDS = ('image', 'text', 'pair')
 MASKED = 64001  # <mask> of the released tokenizer

@@ -66,7 +66,7 @@ class _SkipLarge(TorchDispatchMode):
 
 
 def build_hollow(cfg: Config, tracker: MemoryTracker) -> nn.Module:
-    """Builds the model of a config, `HOLLOW_PARTS` where they can be on fake tensors.
+    """Builds the model of a config, on fake tensors as far as it can be.
 
     Args:
         cfg: Has the model.

@@ -5,11 +5,11 @@ import copy
 import ctypes
 
 import torch
+from benchmarks.memory import PeakMemory
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 
-from benchmarks.memory import PeakMemory
 from memory.hollow import frozen_tokenizer, start_tokenizer
 from memory.step import optimizer_config
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -33,8 +33,7 @@ class Usage:
             weights were largest.
         parts: Of each parameter its rows, its bytes, and whether it is
             trained.
-        step_copy: What the optimizer's step allocates on GPUs, where torch
-            updates a group of parameters at once, with one copy of it.
+        step_copy: What the optimizer's step allocates.
     """
 
     parameters: int
@@ -76,14 +75,12 @@ def optimizer_config(cfg: Config, amp: bool) -> dict:
     return config | {'type': kind}
 
 
-def follow(
-    cfg: Config, batch: dict, amp: bool, device: str = 'cpu'
-) -> Usage:
+def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
     """Follows a step of training that is not the first.
 
     The optimizer has its states, and gradients are freed between steps, as
     mmengine does. Clipping needs no memory to speak of and is left out, since
-    it looks at values.
+    it looks at values; so is the optimizer's step.
 
     Args:
         cfg: Has the model, the optimizer and, maybe, a strategy.
@@ -96,15 +93,10 @@ def follow(
     config = optimizer_config(cfg, amp)
     config.pop('clip_grad', None)
     wrapper = build_optim_wrapper(model, config)
-    _make_states(model, wrapper)
-    states = [
-        value
-        for values in wrapper.optimizer.state.values()
-        for value in values.values()
-        if isinstance(value, Tensor)
-    ]
-    for tensor in states:
-        tracker.add(tensor, STATES)
+    states = state_bytes(wrapper.optimizer)
+    tracker.live[STATES] = states
+    # What a step needs is known, and would take as long as all the rest.
+    wrapper.optimizer.step = lambda: None
     for tensor in (*model.parameters(), *unsharded(model)):
         tracker.add(tensor, PARAMETERS)
     for parameter in trained(model):
@@ -118,7 +110,7 @@ def follow(
         num_bytes(model.parameters()),
         num_bytes(unsharded(model)),
         num_bytes(trained(model)),
-        num_bytes(states),
+        states,
         layer,
         root,
         tracker.peak,
@@ -127,25 +119,46 @@ def follow(
             (len(x) if x.ndim else 1, num_bytes([x]), x.requires_grad)
             for x in model.parameters()
         ),
-        step_copy(wrapper.optimizer) if device == 'cuda' else 0,
+        step_copy(wrapper.optimizer, device),
     )
 
 
-def _make_states(model: nn.Module, wrapper: OptimWrapper) -> None:
-    for parameter in trained(model):
-        parameter.grad = torch.zeros_like(parameter)
-    wrapper.step()
-    wrapper.zero_grad()
+def state_bytes(optimizer: Optimizer) -> int:
+    """Returns the bytes of the states that an optimizer is going to have.
+
+    A parameter of two values shows what there is of each.
+    """
+    total = 0
+    for group in optimizer.param_groups:
+        probe = nn.Parameter(torch.zeros(2))
+        probe.grad = torch.zeros_like(probe)
+        options = {k: v for k, v in group.items() if k in optimizer.defaults}
+        small = type(optimizer)([{**options, 'params': [probe]}])
+        small.step()
+        for value in small.state[probe].values():
+            for x in group['params']:
+                count = x.numel() if value.shape == probe.shape else 1
+                total += count * value.element_size() * x.requires_grad
+    return total
 
 
-def step_copy(optimizer: Optimizer) -> int:
-    """Returns the bytes that torch's `foreach` optimizers copy at a time."""
-    copied = [
-        num_bytes(x for x in group['params'] if x.requires_grad)
-        for group in optimizer.param_groups
-        if not group.get('fused') and group.get('foreach') is not False
-    ]
-    return max(copied, default=0)
+def step_copy(optimizer: Optimizer, device: str) -> int:
+    """Returns the bytes that a step of torch's AdamW allocates at a time.
+
+    On GPUs a copy of a whole group, as its parameters are updated at once;
+    on CPUs two of a parameter; of a `fused` optimizer none.
+    """
+    copies = [0]
+    for group in optimizer.param_groups:
+        sizes = [num_bytes([x]) for x in group['params'] if x.requires_grad]
+        foreach = group.get('foreach')
+        if group.get('fused') or not sizes:
+            continue
+        if foreach or (foreach is None and device == 'cuda'):
+            copies.append(sum(sizes))
+        else:
+            copies.append(2 * max(sizes))
+    return max(copies)
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
