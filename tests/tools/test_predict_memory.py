@@ -182,7 +182,9 @@ def test_hollow_models_need_what_real_ones_do(task, tmp_path, monkeypatch):
     assert hollow.unsharded == real.unsharded
 
 
-@pytest.mark.parametrize('path', [DETECTOR, SEGMENTOR])
+@pytest.mark.parametrize(
+    'path', [DETECTOR, pytest.param(SEGMENTOR, marks=pytest.mark.proof)]
+)
 def test_so_do_the_hollow_parts_of_dense_models(path, tmp_path, monkeypatch):
     cfg = Config.fromfile(ROOT / path)
     hollow = usage_of(cfg, tmp_path, 1)

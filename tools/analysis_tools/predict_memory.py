@@ -149,27 +149,27 @@ def check(args: argparse.Namespace, param_dtype: str | None) -> None:
 
 
 def save(
-    args: argparse.Namespace, results: list[report.Result], cfg_name: str
-) -> Path:
-    """Writes JSON and picture; returns the path of the former."""
-    folder = Path(args.work_dir or Path('work_dirs', 'memory', cfg_name))
-    path = folder / f'{datetime.now():%Y%m%d_%H%M%S}.json'
+    args: argparse.Namespace, path: Path, results: list[report.Result]
+) -> None:
+    """Writes JSON and picture of what there is so far."""
     report.write(path, results, vars(args))
     report.draw(path.with_suffix('.png'), results, args.limit)
-    return path
 
 
 def main() -> None:
     """Predicts; wrong input ends with one message."""
     args = parse_args()
+    name = Path(args.configs[0]).stem
+    folder = Path(args.work_dir or Path('work_dirs', 'memory', name))
+    path = folder / f'{datetime.now():%Y%m%d_%H%M%S}.json'
     results = []
     with cli.plain_errors(args.debug, Exception):
         progress = ProgressBar(len(args.configs), file=sys.stderr)
-        for path in args.configs:
-            results.append(run(args, path))
+        for config in args.configs:
+            results.append(run(args, config))
+            save(args, path, results)
             progress.update()
         print(file=sys.stderr)
-        path = save(args, results, Path(args.configs[0]).stem)
     print(report.table(results, args.limit))
     if args.measure:
         print(f'\n{report.comparison(results)}')
