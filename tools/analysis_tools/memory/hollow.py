@@ -76,19 +76,21 @@ def build_hollow(cfg: Config, tracker: MemoryTracker) -> nn.Module:
     with _SkipLarge(fakes):
         model = MODELS.build(cfg.model)
     if cfg.model.type in HOLLOW_MODELS:
-        _hollow_out(model, fakes)
+        hollow = set(model.modules())
     else:
+        hollow = {x for part in _parts(model) for x in part.modules()}
         for part in _parts(model):
-            _hollow_out(part, fakes)
             _fill_outputs(part, 'forward', fakes, tracker)
     tokenizer = frozen_tokenizer(model)
     if tokenizer is not None:
-        _hollow_out(tokenizer, fakes)
+        hollow |= set(tokenizer.modules())
         _fill_outputs(tokenizer, 'encode_ids', fakes, tracker)
         start_tokenizer(tokenizer)
-    for module, table, name, tensor in _tensors(model):
-        if isinstance(tensor, FakeTensor) and not module.is_hollow:
-            table[name] = _like(tensor, _noise(tensor))
+    for module in hollow.union(model.modules()):
+        if module in hollow:
+            _hollow_out(module, fakes)
+        else:
+            _make_real(module)
     return model
 
 
@@ -114,24 +116,21 @@ def start_tokenizer(tokenizer: nn.Module) -> None:
     tokenizer.quantizer.started.fill_(1)
 
 
-def _tensors(
-    model: nn.Module,
-) -> Iterator[tuple[nn.Module, dict[str, Tensor], str, Tensor]]:
-    """Yields each parameter and buffer, with its module and their table."""
-    for module in model.modules():
-        module.is_hollow = getattr(module, 'is_hollow', False)
-        for table in (module._parameters, module._buffers):
-            for name, tensor in list(table.items()):
-                if tensor is not None:
-                    yield module, table, name, tensor
+def _hollow_out(module: nn.Module, fakes: FakeTensorMode) -> None:
+    """Makes a module's own parameters fake tensors.
+
+    Buffers may be read: a flag, a table of indices.
+    """
+    for name, tensor in module.named_parameters(recurse=False):
+        module._parameters[name] = _like(tensor, _fake(tensor, fakes))
 
 
-def _hollow_out(model: nn.Module, fakes: FakeTensorMode) -> None:
-    for module, table, name, tensor in _tensors(model):
-        module.is_hollow = True
-        # Buffers may be read: a flag, a table of indices.
-        if isinstance(tensor, nn.Parameter):
-            table[name] = _like(tensor, _fake(tensor, fakes))
+def _make_real(module: nn.Module) -> None:
+    """Gives a module's own fake parameters and buffers values."""
+    for table in (module._parameters, module._buffers):
+        for name, tensor in table.items():
+            if isinstance(tensor, FakeTensor):
+                table[name] = _like(tensor, _noise(tensor))
 
 
 def _fake(tensor: Tensor, fakes: FakeTensorMode) -> Tensor:
