@@ -2,6 +2,7 @@
 """A training step of a config's model, followed without its memory."""
 
 import copy
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -146,7 +147,7 @@ def step_copy(optimizer: Optimizer, device: str) -> int:
     """Returns the bytes that a step of torch's AdamW allocates at a time.
 
     On GPUs a copy of a whole group, as its parameters are updated at once;
-    on CPUs two of a parameter; of a `fused` optimizer none.
+    on CPUs two of a parameter and one of another; of a `fused` one none.
     """
     copies = [0]
     for group in optimizer.param_groups:
@@ -157,7 +158,9 @@ def step_copy(optimizer: Optimizer, device: str) -> int:
         if foreach or (foreach is None and device == 'cuda'):
             copies.append(sum(sizes))
         else:
-            copies.append(2 * max(sizes))
+            # The last one's copy lives until the next ones are made.
+            for before, size in itertools.pairwise([0, *sizes]):
+                copies.append(before + 2 * size)
     return max(copies)
 
 
