@@ -131,6 +131,27 @@ def test_a_preempted_run_goes_on_with_the_next_sample(
     )
 
 
+def test_accumulated_gradients_are_used_first(
+    make_runner, preempt, tmp_path
+):
+    optim_wrapper = make_runner().cfg.optim_wrapper.to_dict()
+    optim_wrapper['accumulative_counts'] = 4
+    changes = dict(iterations=True, optim_wrapper=optim_wrapper)
+    whole = make_runner(work_dir=str(tmp_path / 'whole'), **changes)
+    whole.train()
+    _, message = preempt(6, **changes)
+    assert 'at iteration 8;' in message
+    resumed = make_runner(
+        load_from=str(tmp_path / 'work' / 'epoch_0_iter_8.pth'),
+        resume=True,
+        **changes,
+    )
+    resumed.train()
+    torch.testing.assert_close(
+        resumed.model.state_dict(), whole.model.state_dict()
+    )
+
+
 def test_each_signal_replaces_the_checkpoint_of_the_one_before(
     make_runner, preempt, tmp_path
 ):
