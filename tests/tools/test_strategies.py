@@ -7,10 +7,12 @@ import pretraining_runs
 import pytest
 import torch
 from mmengine.config import Config
+from torch import nn
 from two_processes import run_in_two_processes, run_tools_in_two_processes
 
 import beit3_mm.engine  # noqa: F401
 from beit3_mm.engine import FSDP2Strategy
+from beit3_mm.models.heads import ContrastiveHead
 
 PARTS = ('image', 'text', 'pair_image', 'pair_text')
 
@@ -101,6 +103,15 @@ def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
     )
     with pytest.raises(SystemExit, match='EMAHook, which copies the model'):
         run_tool(*sharded)
+    with pytest.raises(ValueError, match=r"param_dtype='bf16' is no type"):
+        FSDP2Strategy(param_dtype='bf16')
+    strategy = FSDP2Strategy(
+        work_dir=str(tmp_path),
+        env_kwargs=dict(launcher='none'),
+        layers='ContrastiveHead',
+    )
+    with pytest.raises(ValueError, match='numbers.* shard: 0.logit_scale. Tr'):
+        strategy._wrap_model(nn.Sequential(ContrastiveHead(2)))
     monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
     with pytest.raises(
         ImportError, match=r'needs torch >= 2\.6, this is 2\.5\.1'
