@@ -108,9 +108,7 @@ def test_a_preempted_run_goes_on_with_the_next_sample(
     )
 
 
-def test_accumulated_gradients_are_used_first(
-    make_runner, preempt, tmp_path
-):
+def test_accumulated_gradients_are_used_first(make_runner, preempt, tmp_path):
     optim_wrapper = make_runner().cfg.optim_wrapper.to_dict()
     optim_wrapper['accumulative_counts'] = 4
     changes = dict(iterations=True, optim_wrapper=optim_wrapper)
