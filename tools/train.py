@@ -98,13 +98,22 @@ def check_strategy(cfg: Config) -> None:
     Raises:
         ValueError: If there is one.
     """
-    for hook in cfg.get('custom_hooks') or []:
+    hooks = (cfg.get('custom_hooks'), cfg.get('default_hooks'))
+    for hook in cli.dicts(list(hooks)):
         if str(hook.get('type')).split('.')[-1] == 'EMAHook':
             raise ValueError(
-                f'custom_hooks has {hook.type}, which copies the model: a '
+                f'a hook is {hook["type"]}, which copies the model: a '
                 f'model that {cfg.strategy.type} shares between processes '
                 'cannot be copied. Take the hook out, or --strategy ddp'
             )
+
+
+def share_batch_norms(cfg: Config) -> None:
+    """Hands `sync_bn` to our strategy: FlexibleRunner does not read it."""
+    ours = str(cfg.strategy.get('type')).split('.')[-1] == 'FSDP2Strategy'
+    # One process has nothing to synchronise.
+    if ours and cfg.get('sync_bn') and cfg.launcher != 'none':
+        cfg.strategy.setdefault('sync_bn', cfg.sync_bn)
 
 
 def build_runner(args: argparse.Namespace) -> Runner | FlexibleRunner:
@@ -129,6 +138,7 @@ def build_runner(args: argparse.Namespace) -> Runner | FlexibleRunner:
     sharing = cfg.get('strategy') is not None
     if sharing:
         check_strategy(cfg)
+        share_batch_norms(cfg)
     runner = (FlexibleRunner if sharing else Runner).from_cfg(cfg)
     if args.resume and not checkpoint:
         runner.logger.warning(

@@ -8,7 +8,7 @@ from mmengine.dist import all_reduce, get_world_size
 def any_process(flag: bool) -> bool:
     """Returns whether `flag` is set in any process; all of them must ask.
 
-    It costs a sum over one number for each process. No device has to wait for
+    It costs the exchange of one number. No device has to wait for
     it longer than it does anyway: mmengine reads every loss in each iteration.
     """
     if get_world_size() == 1:

@@ -41,7 +41,8 @@ class FSDP2Strategy(DDPStrategy):
 
     Raises:
         ImportError: If torch is older than 2.6.
-        ValueError: If the model has no such layer.
+        ValueError: If `param_dtype` is no type, or the model has no such
+            layer, or parameters that are single numbers.
     """
 
     def __init__(
@@ -59,6 +60,13 @@ class FSDP2Strategy(DDPStrategy):
                 f'{torch.__version__}: install a newer one, or train without '
                 'a strategy'
             )
+        if param_dtype is not None and not isinstance(
+            getattr(torch, param_dtype, None), torch.dtype
+        ):
+            raise ValueError(
+                f'strategy.param_dtype={param_dtype!r} is no type of torch, '
+                "such as 'bfloat16'"
+            )
         super().__init__(**kwargs)
         self.layers = [layers] if isinstance(layers, str) else list(layers)
         self.param_dtype = param_dtype
@@ -71,20 +79,12 @@ class FSDP2Strategy(DDPStrategy):
             register_fsdp_forward_method,
         )
 
-        found = [
-            module
-            for module in model.modules()
-            if type(module).__name__ in self.layers
-        ]
-        if not found:
-            raise ValueError(
-                f'strategy.layers={self.layers}: {type(model).__name__} has '
-                'no module of these classes'
-            )
-        if not dist.is_initialized():  # one process, without a launcher
-            store = dist.HashStore()
-            dist.init_process_group('gloo', store=store, rank=0, world_size=1)
+        found = self._find_layers(model)
         device = torch.device(get_device())
+        if not dist.is_initialized():  # one process, without a launcher
+            backend = 'nccl' if device.type == 'cuda' else 'gloo'
+            store = dist.HashStore()
+            dist.init_process_group(backend, store=store, rank=0, world_size=1)
         model = self.convert_model(model)
         _send_first(model, device)
         options = dict(
@@ -101,6 +101,38 @@ class FSDP2Strategy(DDPStrategy):
             if hasattr(layer, 'forward_map'):  # of dense models
                 register_fsdp_forward_method(layer, 'forward_map')
         return fully_shard(model.to(device), **options)
+
+    def _find_layers(self, model: nn.Module) -> list[nn.Module]:
+        """Returns what is sharded one by one, if all can be sharded."""
+        found = [
+            module
+            for module in model.modules()
+            if type(module).__name__ in self.layers
+        ]
+        if not found:
+            raise ValueError(
+                f'strategy.layers={self.layers}: {type(model).__name__} has '
+                'no module of these classes'
+            )
+        numbers = [k for k, v in model.named_parameters() if v.ndim == 0]
+        if numbers:
+            raise ValueError(
+                f'{type(model).__name__} has parameters that are single '
+                f'numbers, which torch cannot shard: {", ".join(numbers)}. '
+                'Train it with --strategy ddp'
+            )
+        return found
+
+    def load_checkpoint(self, filename: str, **options: Any) -> dict:
+        """Reads a checkpoint on the CPU: of the whole, a device gets a part.
+
+        Args:
+            filename: The file.
+            **options: Of mmengine's `SingleDeviceStrategy.load_checkpoint`.
+        """
+        return super().load_checkpoint(
+            filename, **{**options, 'map_location': 'cpu'}
+        )
 
     def model_state_dict(self) -> dict:
         """Returns whole weights in the main process, empty ones elsewhere."""

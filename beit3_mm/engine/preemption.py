@@ -27,7 +27,8 @@ class PreemptionHook(Hook):
     """Saves a checkpoint and ends the training when a signal asks for it.
 
     SIGTERM does, and under Slurm SIGUSR1, whichever process gets it. The
-    iteration is finished first, and a validation too. The checkpoint is
+    iteration is finished first, with all whose gradients are accumulated for
+    one step, and a validation too. The checkpoint is
     `epoch_<complete epochs>_iter_<iterations>.pth` in the working folder; it
     replaces the one of an earlier signal. Behind the last iteration of a
     training the signal changes nothing.
@@ -72,6 +73,10 @@ class PreemptionHook(Hook):
         outputs: dict | None = None,
     ) -> None:
         """Ends the training if any process got a signal."""
+        # Gradients that wait for a step are in no checkpoint.
+        counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if (runner.iter + 1) % counts:
+            return
         if not any_process(bool(self._received)):
             return
         path = _save(runner)
@@ -95,7 +100,8 @@ class PreemptionHook(Hook):
 
     def _restore(self) -> None:
         for number, handler in self._former.items():
-            signal.signal(number, handler)
+            # None if it was not installed by Python.
+            signal.signal(number, handler or signal.SIG_DFL)
         self._former.clear()
 
 

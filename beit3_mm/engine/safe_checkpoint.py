@@ -113,7 +113,14 @@ class SafeCheckpointHook(Hook):
                 )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Turns everything into tensors and plain values."""
+        """Turns everything into tensors and plain values.
+
+        The position of what is saved behind a validation, as the best
+        checkpoint is, is that of the run: `FlexibleRunner` counts an epoch or
+        an iteration too many, which a resumed run would leave out.
+        """
+        if runner.message_hub.get_info('loop_stage') == 'val':
+            checkpoint['meta'].update(epoch=runner.epoch, iter=runner.iter)
         scalars = checkpoint['message_hub']['log_scalars']
         for name, history in scalars.items():
             values, counts = history.data

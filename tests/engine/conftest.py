@@ -4,15 +4,18 @@
 import copy
 import itertools
 import random
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, MODELS, TRANSFORMS
-from mmengine.runner import Runner
+from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from mmengine.runner import FlexibleRunner, Runner
+from mmengine.structures import BaseDataElement
 from safetensors.torch import save_file
 from torch import nn
 
@@ -94,6 +97,25 @@ class ToyModel(BaseModel):
         return {'loss': self.norm(self.linear(inputs)).square().mean()}
 
 
+@MODELS.register_module()
+class PredictingModel(ToyModel):
+    """Predicts nothing for each sample."""
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'predict':
+            return [BaseDataElement() for _ in inputs]
+        return super().forward(inputs, data_samples, mode)
+
+
+@METRICS.register_module()
+class NothingMetric(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results.append(0)
+
+    def compute_metrics(self, results):
+        return OrderedDict(number=len(results))
+
+
 @pytest.fixture
 def make_runner(tmp_path, monkeypatch):
     """Builds a runner of the toy; keyword arguments replace config entries."""
@@ -134,6 +156,39 @@ def make_runner(tmp_path, monkeypatch):
         return Runner.from_cfg(Config(cfg))
 
     return make
+
+
+@pytest.fixture
+def make_flexible_runner(make_runner, monkeypatch):
+    """Builds mmengine's other runner in the same way."""
+    monkeypatch.setattr(FlexibleRunner, '_log_env', lambda self: None)
+
+    def make(iterations=False, **changes):
+        cfg = make_runner(iterations).cfg.copy()
+        cfg.merge_from_dict(
+            dict(
+                strategy=dict(type='SingleDeviceStrategy'),
+                experiment_name=f'flexible{next(_run_number)}',
+                env_cfg={},
+                **changes,
+            )
+        )
+        return FlexibleRunner.from_cfg(cfg)
+
+    return make
+
+
+@pytest.fixture
+def validation(make_runner):
+    """Config entries of a validation that counts the samples."""
+    loader = make_runner().cfg.train_dataloader.to_dict()
+    loader['sampler'] = {'type': 'DefaultSampler', 'shuffle': False}
+    return {
+        'model': {'type': 'PredictingModel'},
+        'val_dataloader': loader,
+        'val_cfg': {'type': 'ValLoop'},
+        'val_evaluator': {'type': 'NothingMetric'},
+    }
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 import os
 import signal
 import threading
-from collections import OrderedDict
 
 import pytest
 import torch
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, METRICS, MODELS
-from mmengine.runner import FlexibleRunner
-from mmengine.structures import BaseDataElement
+from mmengine.registry import HOOKS
 
 from beit3_mm.engine import preemption
 from beit3_mm.engine.preemption import Preempted
@@ -41,25 +37,6 @@ class SignalHook(Hook):
     def before_val_iter(self, runner, batch_idx, data_batch):
         if self.stage == 'val' and runner.iter == self.iteration:
             os.kill(os.getpid(), self.number)
-
-
-@MODELS.register_module()
-class PredictingModel(MODELS.get('ToyModel')):
-    """Predicts nothing for each sample."""
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        if mode == 'predict':
-            return [BaseDataElement() for _ in inputs]
-        return super().forward(inputs, data_samples, mode)
-
-
-@METRICS.register_module()
-class NothingMetric(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results.append(0)
-
-    def compute_metrics(self, results):
-        return OrderedDict(number=len(results))
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +108,25 @@ def test_a_preempted_run_goes_on_with_the_next_sample(
     )
 
 
+def test_accumulated_gradients_are_used_first(make_runner, preempt, tmp_path):
+    optim_wrapper = make_runner().cfg.optim_wrapper.to_dict()
+    optim_wrapper['accumulative_counts'] = 4
+    changes = dict(iterations=True, optim_wrapper=optim_wrapper)
+    whole = make_runner(work_dir=str(tmp_path / 'whole'), **changes)
+    whole.train()
+    _, message = preempt(6, **changes)
+    assert 'at iteration 8;' in message
+    resumed = make_runner(
+        load_from=str(tmp_path / 'work' / 'epoch_0_iter_8.pth'),
+        resume=True,
+        **changes,
+    )
+    resumed.train()
+    torch.testing.assert_close(
+        resumed.model.state_dict(), whole.model.state_dict()
+    )
+
+
 def test_each_signal_replaces_the_checkpoint_of_the_one_before(
     make_runner, preempt, tmp_path
 ):
@@ -143,15 +139,7 @@ def test_each_signal_replaces_the_checkpoint_of_the_one_before(
     assert files == {'epoch_1.pth', 'epoch_1_iter_7.pth'}
 
 
-def test_a_validation_is_finished_first(make_runner, preempt, tmp_path):
-    loader = make_runner().cfg.train_dataloader.to_dict()
-    loader['sampler'] = {'type': 'DefaultSampler', 'shuffle': False}
-    validation = {
-        'model': {'type': 'PredictingModel'},
-        'val_dataloader': loader,
-        'val_cfg': {'type': 'ValLoop'},
-        'val_evaluator': {'type': 'NothingMetric'},
-    }
+def test_a_validation_is_finished_first(preempt, validation):
     send = {'stage': 'val'}
     runner, message = preempt(4, signal_options=send, **validation)
     assert 'at iteration 5;' in message
@@ -186,22 +174,13 @@ def test_in_another_thread_it_says_that_it_is_deaf(make_runner):
     assert runner.iter == 12
 
 
-def test_flexible_runners_are_preempted(make_runner, tmp_path, monkeypatch):
-    monkeypatch.setattr(FlexibleRunner, '_log_env', lambda self: None)
-    config = make_runner().cfg
-
+def test_flexible_runners_are_preempted(
+    make_runner, make_flexible_runner, tmp_path
+):
     def build(*hooks, **changes):
-        cfg = config.copy()
-        cfg.merge_from_dict(
-            dict(
-                custom_hooks=[PREEMPTION, *hooks],
-                strategy=dict(type='SingleDeviceStrategy'),
-                experiment_name=f'flexible{len(changes)}',
-                env_cfg={},
-                **changes,
-            )
+        return make_flexible_runner(
+            custom_hooks=[PREEMPTION, *hooks], **changes
         )
-        return FlexibleRunner.from_cfg(cfg)
 
     first = build(dict(type='SignalHook', iteration=6))
     with pytest.raises(Preempted, match=r'epoch_1_iter_6\.pth'):

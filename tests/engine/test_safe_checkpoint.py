@@ -4,11 +4,12 @@ import errno
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MessageHub
 
 from beit3_mm.engine import safe_checkpoint
 from beit3_mm.engine.safe_checkpoint import (
@@ -110,7 +111,8 @@ def test_mappings_and_sequences_keep_their_kind():
             'named': collections.namedtuple('P', 'a')(2),
         },
     }
-    SafeCheckpointHook().before_save_checkpoint(None, checkpoint)
+    runner = SimpleNamespace(message_hub=MessageHub('kinds'))
+    SafeCheckpointHook().before_save_checkpoint(runner, checkpoint)
     assert checkpoint['x'] == {
         'tuple': (1, 'a'),
         'deque': [True],
@@ -176,6 +178,32 @@ def test_checkpoint_hooks_write_through_the_atomic_backend(
     assert [Path(path).name for path in written] == [
         f'iter_{i}.pth' for i in (3, 6, 9, 12)
     ]
+
+
+@pytest.mark.parametrize(
+    ('iterations', 'name', 'position'),
+    [(False, 'epoch_1', (1, 4)), (True, 'iter_3', (0, 3))],
+)
+def test_the_best_checkpoint_leaves_nothing_out(
+    make_flexible_runner, validation, tmp_path, iterations, name, position
+):
+    runner = make_flexible_runner(
+        iterations,
+        **validation,
+        train_cfg={'val_interval': 3 if iterations else 1},
+        default_hooks={
+            'checkpoint': {
+                'by_epoch': not iterations,
+                'interval': 3 if iterations else 1,
+                'save_best': 'number',
+                'rule': 'greater',
+            }
+        },
+    )
+    runner.train()
+    for file in (name, f'best_number_{name}'):
+        meta = read(tmp_path / 'work' / f'{file}.pth')['meta']
+        assert (meta['epoch'], meta['iter']) == position
 
 
 def test_keeping_one_checkpoint_is_refused(make_runner):

@@ -7,10 +7,13 @@ import pretraining_runs
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import FlexibleRunner
+from torch import nn
 from two_processes import run_in_two_processes, run_tools_in_two_processes
 
 import beit3_mm.engine  # noqa: F401
 from beit3_mm.engine import FSDP2Strategy
+from beit3_mm.models.heads import ContrastiveHead
 
 PARTS = ('image', 'text', 'pair_image', 'pair_text')
 
@@ -89,6 +92,27 @@ def test_each_process_holds_half_of_the_parameters(config, tmp_path):
         assert own <= 0.6 * whole
 
 
+def test_batch_norms_are_synchronised_where_the_config_says(
+    config, run_tool, tmp_path, monkeypatch
+):
+    built = []
+
+    def stop(cfg):
+        built.append(cfg.strategy.get('sync_bn'))
+        raise ValueError('enough')
+
+    monkeypatch.setattr(FlexibleRunner, 'from_cfg', stop)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    config.write_text(f"{config.read_text()}\nsync_bn = 'torch'")
+    for launcher in ('pytorch', 'none'):
+        with pytest.raises(SystemExit, match='enough'):
+            run_tool(
+                *('train', config, '--strategy', 'fsdp2'),
+                *('--launcher', launcher, '--work-dir', tmp_path),
+            )
+    assert built == ['torch', None]
+
+
 def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
     sharded = ('train', config, '--strategy', 'fsdp2', '--work-dir', tmp_path)
     with pytest.raises(SystemExit, match=r"strategy\.layers=\['No'\]"):
@@ -101,6 +125,15 @@ def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
     )
     with pytest.raises(SystemExit, match='EMAHook, which copies the model'):
         run_tool(*sharded)
+    with pytest.raises(ValueError, match=r"param_dtype='bf16' is no type"):
+        FSDP2Strategy(param_dtype='bf16')
+    strategy = FSDP2Strategy(
+        work_dir=str(tmp_path),
+        env_kwargs=dict(launcher='none'),
+        layers='ContrastiveHead',
+    )
+    with pytest.raises(ValueError, match=r'numbers.*: 0\.logit_scale\. Tr'):
+        strategy._wrap_model(nn.Sequential(ContrastiveHead(2)))
     monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
     with pytest.raises(
         ImportError, match=r'needs torch >= 2\.6, this is 2\.5\.1'
