@@ -209,42 +209,8 @@ def test_memory_is_affine_in_depth_and_batch(tmp_path):
         return usage.working_peak[OTHERS]
 
     a, b, c = working(2, 4), working(4, 4), working(2, 8)
-    assert 4 * b - 3 * a == pytest.approx(working(8, 4), rel=0.01)
+    assert 3 * b - 2 * a == pytest.approx(working(8, 4), rel=0.01)
     assert 3 * c - 2 * a == pytest.approx(working(2, 16), rel=0.01)
-
-
-@pytest.mark.parametrize(
-    'task', ['vqa/beit3_fusion_vqav2', 'pretrain/beit3_mdm']
-)
-def test_shallow_models_tell_of_a_deep_one(task, tmp_path):
-    from memory.batches import training_batch
-    from memory.depth import follow_shallow
-
-    cfg = small_config(task)
-    cfg.model.backbone.num_layers = 8
-    batch, _ = training_batch(cfg, 6, tmp_path)
-    direct = usage_of(cfg, tmp_path)
-    found = follow_shallow(cfg, batch, False, 'cpu', 2)
-    for name in ('parameters', 'gradients', 'states', 'layer', 'root'):
-        assert getattr(found, name) == getattr(direct, name)
-    assert Counter(found.parts) == Counter(direct.parts)
-    assert found.working_peak.total() == pytest.approx(
-        direct.working_peak.total(), rel=0.01
-    )
-    assert found.peak.total() == pytest.approx(direct.peak.total(), rel=0.03)
-
-
-def test_shallow_models_attend_globally_as_often():
-    from memory.depth import with_layers
-
-    path = ROOT / 'configs/det/beit3-giant_cascade_coco.py'
-    backbone = with_layers(Config.fromfile(path), 8).model.backbone
-    assert (backbone.num_layers, backbone.global_attn_indexes) == (8, (3, 7))
-    path = ROOT / 'configs/seg/beit3-giant_mask2former_ade20k.py'
-    vit = with_layers(Config.fromfile(path), 8).model.backbone.vit
-    assert vit.num_layers == 8
-    with pytest.raises(ValueError, match='3 layers and twice as many'):
-        with_layers(Config.fromfile(path), 3)
 
 
 def a_usage():
@@ -385,7 +351,7 @@ def test_pretraining_needs_a_third_of_each_kind(tmp_path):
 
 def test_a_config_without_optimizer_is_refused(tmp_path):
     cfg = small_config('vqa/beit3_fusion_vqav2')
-    del cfg['optim_wrapper']
+    cfg.optim_wrapper = None
     with pytest.raises(ValueError, match='no optim_wrapper'):
         usage_of(cfg, tmp_path)
 

@@ -22,7 +22,6 @@ except ImportError as error:
 import torch
 from memory import report
 from memory.batches import smallest_batch, training_batch
-from memory.depth import follow_shallow
 from memory.measured import measure
 from memory.step import follow
 from memory.strategies import STRATEGIES
@@ -70,13 +69,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--amp', action='store_true', help='bfloat16 autocast, as in training'
-    )
-    parser.add_argument(
-        '--layers',
-        type=positive,
-        metavar='N',
-        help='follow models of N and 2 N encoder layers, and extrapolate to '
-        "the config's: much faster",
     )
     parser.add_argument(
         '--device',
@@ -129,11 +121,7 @@ def run(args: argparse.Namespace, path: str) -> report.Result:
     if args.measure:  # first: it counts from the start of the process
         device = torch.device(args.device)
         measured = measure(cfg, batch, small, args.amp, device)
-    options = cfg, batch, args.amp, args.device
-    if args.layers:
-        usage = follow_shallow(*options, args.layers)
-    else:
-        usage = follow(*options)
+    usage = follow(cfg, batch, args.amp, args.device)
     predictions = [
         STRATEGIES[name](usage, devices, param_dtype)
         for name in args.strategy
