@@ -10,27 +10,40 @@ import time
 from pathlib import Path
 
 import torch
+from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 from two_processes import TOOLS  # and a server that has the hosts imported
 
 PATIENCE = 600  # seconds; a run that takes as long hangs
 
 
-def start_training(output, *args):
-    """Starts `tools/train.py` with arguments; what it says goes to a file."""
+def start_training(output, step, go, *args):
+    """Starts `tools/train.py` with arguments; what it says goes to a file.
+
+    When it has logged a step it waits until there is a file named `go`, so
+    that an accident comes neither earlier nor later.
+    """
     process = multiprocessing.get_context('forkserver').Process(
-        target=_train, args=(str(output), [str(arg) for arg in args])
+        target=_train, args=(str(output), step, go, [str(a) for a in args])
     )
     process.start()
     return process
 
 
-def _train(output, args):
+def _train(output, step, go, args):
     with open(output, 'w') as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     torch.set_num_threads(1)
     Runner._log_env = lambda self, env_cfg: None  # asks compilers for long
+    log = LoggerHook.after_train_iter
+
+    def log_and_wait(self, runner, *args, **kwargs):
+        log(self, runner, *args, **kwargs)
+        while runner.iter + 1 == step and not go.exists():
+            time.sleep(0.01)
+
+    LoggerHook.after_train_iter = log_and_wait
     sys.argv = ['train', *args]
     runpy.run_path(str(TOOLS / 'train.py'), run_name='__main__')
 

@@ -30,9 +30,13 @@ def test_a_run_goes_on_behind_each_accident(run_tool, write_config, tmp_path):
     config, whole, run = write_config(SHORT), tmp_path / 'a', tmp_path / 'b'
     run_tool('train', config, '--work-dir', whole)
     output = tmp_path / 'output'
-    args = (output, config, '--work-dir', run, '--resume', '--cfg-options')
-    # A whole run takes no worker, these one.
-    process = start_training(*args, WORKER)
+
+    def start(step):
+        # A whole run takes no worker, these one.
+        args = (config, '--work-dir', run, '--resume', '--cfg-options', WORKER)
+        return start_training(output, step, tmp_path / f'go{step}', *args)
+
+    process = start(3)
     wait_for_step(process, run, 3)
     process.kill()
     assert ends(process) == -signal.SIGKILL
@@ -42,9 +46,10 @@ def test_a_run_goes_on_behind_each_accident(run_tool, write_config, tmp_path):
     cut.write_bytes(Path(newest).read_bytes()[:-100])
     Path(run, 'last_checkpoint').write_text(str(cut))
 
-    process = start_training(*args, WORKER)
+    process = start(5)
     wait_for_step(process, run, 5)
     os.kill(workers(process.pid)[0], signal.SIGKILL)
+    (tmp_path / 'go5').touch()
     assert ends(process) == 1
     said = output.read_text()
     assert f'{cut} is cut short and left out' in said
@@ -52,13 +57,14 @@ def test_a_run_goes_on_behind_each_accident(run_tool, write_config, tmp_path):
     assert 'Mostly the memory' in said
     assert 'Traceback' not in said
 
-    process = start_training(*args, WORKER)
+    process = start(7)
     wait_for_step(process, run, 7)
     for pid in (*workers(process.pid), process.pid):  # as Slurm does
-        os.system(f'kill -TERM {pid}')
+        os.kill(pid, signal.SIGTERM)
+    (tmp_path / 'go7').touch()
     assert ends(process) == 143
     newest = latest_checkpoint(run)
-    assert Path(newest).name.startswith('epoch_0_iter_')
+    assert Path(newest).name == 'epoch_0_iter_7.pth'
     assert f'saved {newest}; go on with --resume' in output.read_text()
 
     run_tool('train', config, '--work-dir', run, '--resume')

@@ -173,6 +173,24 @@ def test_what_grows_worse_than_it_has_to(make_rows, seconds, memory, cells):
     assert growth(alone) == ''
 
 
+def test_unknown_memory_has_no_exponent(make_rows, tmp_path):
+    from benchmarks.growth_report import growth, plot
+
+    rows = make_rows([1, 2], [5, 10], [2, 4], [3, None])
+    assert growth(rows).endswith('| 1.00 | 1.00 | - | 1.00 | no |')
+    plot(rows, tmp_path / 'plot.png')
+
+
+def test_what_was_measured_before_an_error_is_kept(grow, tmp_path):
+    sizes = ('--image-sizes', 32, 33)
+    with pytest.raises(SystemExit, match='33'):
+        grow('--grow', 'image', *sizes)
+    (file,) = (tmp_path / 'results').glob('*.json')
+    assert [x['label'] for x in json.loads(file.read_text())['rows']] == [
+        '32 px'
+    ] * 2
+
+
 def test_efficiency(make_rows):
     from benchmarks.growth_report import efficiency, growth
 

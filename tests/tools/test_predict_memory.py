@@ -265,6 +265,16 @@ def test_fsdp2_divides_what_can_be_shared():
     assert (rows[OTHERS], rows[CASTS]) == (5000, 0)
 
 
+def test_single_numbers_cannot_be_shared():
+    from dataclasses import replace
+
+    from memory.strategies import fsdp2
+
+    usage = replace(a_usage(), parts=((0, 4, True),))
+    with pytest.raises(ValueError, match=r'single number.*--strategy fsdp2'):
+        fsdp2(usage, 4, None)
+
+
 @pytest.fixture
 def predict(run_tool, tmp_path, capsys):
     """Runs the tool on a small model; returns its output and its JSON."""

@@ -21,6 +21,7 @@ except ImportError as error:
 
 import torch
 from benchmarks import report
+from benchmarks.arguments import positive
 from benchmarks.comparisons import COMPARISONS
 from benchmarks.measure import Measurement, Setting, measure
 from benchmarks.subjects import SUBJECTS, Source
@@ -29,14 +30,6 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from beit3_mm.engine import cli
-
-
-def positive(text: str) -> int:
-    """Returns a number above 0 of the command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{number} must be 1 or more')
-    return number
 
 
 def parse_args() -> argparse.Namespace:

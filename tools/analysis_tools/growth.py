@@ -8,6 +8,7 @@ Prints Markdown tables; writes them as JSON, and draws a plot.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ except ImportError as error:
 
 import torch
 from benchmarks import growth_report, series
+from benchmarks.arguments import positive
 from benchmarks.measure import CLOCKS, Setting
 from benchmarks.report import machine
 from benchmarks.rows import Row
@@ -30,14 +32,6 @@ from beit3_mm.engine import cli
 
 ARCHS = Path(__file__).parents[2] / 'configs/_base_/archs.py'
 SERIES = ('image', 'text', 'model', 'processes')
-
-
-def positive(text: str) -> int:
-    """Returns a number above 0 of the command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{number} must be 1 or more')
-    return number
 
 
 def parse_args() -> argparse.Namespace:
@@ -156,8 +150,8 @@ def read_archs(path: Path, names: list[str]) -> dict[str, dict]:
     return {name: archs[name].to_dict() for name in names}
 
 
-def run(args: argparse.Namespace, setting: Setting) -> list[Row]:
-    """Measures everything that was asked for, with progress on stderr.
+def run(args: argparse.Namespace, setting: Setting) -> Iterator[list[Row]]:
+    """Yields what was asked for as it is measured, with progress on stderr.
 
     Raises:
         ValueError: If there is no arch of a name, or processes cannot share
@@ -179,20 +173,20 @@ def run(args: argparse.Namespace, setting: Setting) -> list[Row]:
         args.text_lengths,
         {name: archs[name] for name in args.archs},
     )
-    rows: list[Row] = []
     for point in points:
         if point.series in args.grow:
-            rows += series.measure_point(point, setting, args.repeats)
+            yield series.measure_point(point, setting, args.repeats)
     if 'processes' in args.grow:
-        rows += series.measure_cores(
+        yield series.measure_cores(
             workload, args.processes, setting, args.repeats
         )
-    return rows
 
 
 def main() -> None:
     """Measures; wrong input ends with one message."""
     args = parse_args()
+    path = args.work_dir / f'{datetime.now():%Y%m%d_%H%M%S}.json'
+    rows: list[Row] = []
     with cli.plain_errors(args.debug, Exception):
         setting = Setting(
             torch.device(args.device or get_device()),
@@ -201,9 +195,9 @@ def main() -> None:
         )
         if args.threads:
             torch.set_num_threads(args.threads)
-        rows = run(args, setting)
-    path = args.work_dir / f'{datetime.now():%Y%m%d_%H%M%S}.json'
-    growth_report.write(path, setting, rows)
+        for measured in run(args, setting):
+            rows += measured
+            growth_report.write(path, setting, rows)
     growth_report.plot(rows, path.with_suffix('.png'))
     for table in (
         growth_report.measurements(rows),

@@ -20,6 +20,7 @@ except ImportError as error:
     sys.exit(f'error: {error}')
 
 import torch
+from benchmarks.arguments import positive
 from memory import report
 from memory.batches import smallest_batch, training_batch
 from memory.measured import measure
@@ -33,35 +34,13 @@ from mmengine.utils import ProgressBar
 from beit3_mm.engine import cli
 
 
-def positive(text: str) -> int:
-    """Returns a number above 0 of the command line."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{number} must be 1 or more')
-    return number
-
-
 def parse_args() -> argparse.Namespace:
     """Returns the arguments of the command line."""
     parser = argparse.ArgumentParser(
         description='Predict the peak memory of a process in training.'
     )
     parser.add_argument('configs', nargs='+', help='config files')
-    parser.add_argument(
-        '--devices',
-        type=positive,
-        nargs='+',
-        default=[1],
-        metavar='N',
-        help='numbers of processes (1)',
-    )
-    parser.add_argument(
-        '--strategy',
-        nargs='+',
-        choices=STRATEGIES,
-        default=['ddp'],
-        help='how they share the model (ddp)',
-    )
+    _add_sharing(parser)
     parser.add_argument(
         '--batch-size',
         type=positive,
@@ -106,6 +85,25 @@ def parse_args() -> argparse.Namespace:
     if args.device is None:
         args.device = get_device() if args.measure else 'cuda'
     return args
+
+
+def _add_sharing(parser: argparse.ArgumentParser) -> None:
+    """Adds how processes share the model."""
+    parser.add_argument(
+        '--devices',
+        type=positive,
+        nargs='+',
+        default=[1],
+        metavar='N',
+        help='numbers of processes (1)',
+    )
+    parser.add_argument(
+        '--strategy',
+        nargs='+',
+        choices=STRATEGIES,
+        default=['ddp'],
+        help='how they share the model (ddp)',
+    )
 
 
 def run(args: argparse.Namespace, path: str) -> report.Result:

@@ -60,14 +60,15 @@ def growth(rows: Sequence[Row]) -> str:
     for (series, line), group in lines(rows).items():
         if series == 'processes' or len(group) < 2:
             continue
-        time, flops, memory = (
-            f'{_exponent(group, value):.2f}'
-            for value in (_time, _flops, _memory)
+        time, flops = (
+            f'{_exponent(group, value):.2f}' for value in (_time, _flops)
         )
+        memory = _memory_exponent(group)
+        shown = '-' if memory is None else f'{memory:.2f}'
         cells.append(
             (
                 *(series, line, group[0].label, group[-1].label),
-                *(time, flops, memory, f'{_decline(group):.2f}'),
+                *(time, flops, shown, f'{_decline(group):.2f}'),
                 _verdict(group),
             )
         )
@@ -140,7 +141,7 @@ def write(path: Path, setting: Setting, rows: Sequence[Row]) -> None:
                 'line': line,
                 'time': _exponent(group, _time),
                 'flops': _exponent(group, _flops),
-                'memory': _exponent(group, _memory),
+                'memory': _memory_exponent(group),
                 'time_per_flop_last_to_first': _decline(group),
             }
             for (series, line), group in lines(rows).items()
@@ -159,12 +160,16 @@ def _flops(row: Row) -> float:
     return row.flops / row.samples
 
 
-def _memory(row: Row) -> float:
-    return max(row.memory or 0, 1)
-
-
 def _exponent(group: Sequence[Row], value: Callable[[Row], float]) -> float:
     return exponent([x.amount for x in group], [value(x) for x in group])
+
+
+def _memory_exponent(group: Sequence[Row]) -> float | None:
+    """Returns None where memory is not known of every row."""
+    if any(row.memory is None for row in group):
+        return None
+    # a peak of nothing above the start has no logarithm
+    return _exponent(group, lambda row: max(row.memory, 1))
 
 
 def _decline(group: Sequence[Row]) -> float:
@@ -175,7 +180,8 @@ def _verdict(group: Sequence[Row]) -> str:
     found = []
     if _decline(group) > 1 + TOLERANCE:
         found.append('time')
-    if _exponent(group, _memory) > 1 + TOLERANCE:
+    memory = _memory_exponent(group)
+    if memory is not None and memory > 1 + TOLERANCE:
         found.append('memory')
     return ', '.join(found) or 'no'
 
@@ -204,11 +210,12 @@ def _draw_memory(
     axis: Axes, line: str, group: Sequence[Row], colour: str
 ) -> None:
     known = [row for row in group if row.memory is not None]
+    growth_of_memory = _memory_exponent(group)
     label = line
     if group[0].series == 'processes':
         label += ', of one' * (line == 'processes')
-    else:
-        label += f': exponent {_exponent(group, _memory):.2f}'
+    elif growth_of_memory is not None:
+        label += f': exponent {growth_of_memory:.2f}'
     amounts = [row.amount for row in known]
     sizes = [row.memory / 1e6 for row in known]
     axis.plot(amounts, sizes, 'o-', color=colour, label=label)

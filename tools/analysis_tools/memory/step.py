@@ -32,8 +32,8 @@ class Usage:
         peak: By kind (`tracker.KINDS`), when all together were largest.
         working_peak: Likewise, when activations, temporary tensors and cast
             weights were largest.
-        parts: Of each parameter its rows, its bytes, and whether it is
-            trained.
+        parts: Of each parameter its rows (0 of a single number), its bytes,
+            and whether it is trained.
         step_copy: What the optimizer's step allocates.
     """
 
@@ -117,7 +117,7 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
         tracker.peak,
         tracker.working_peak,
         tuple(
-            (len(x) if x.ndim else 1, num_bytes([x]), x.requires_grad)
+            (len(x) if x.ndim else 0, num_bytes([x]), x.requires_grad)
             for x in model.parameters()
         ),
         step_copy(wrapper.optimizer, device),

@@ -74,7 +74,17 @@ def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
         devices: Number of processes.
         param_dtype: Type in which layers are gathered, such as
             `'bfloat16'`; weights are then cast no more.
+
+    Raises:
+        ValueError: If a parameter is a single number, as `FSDP2Strategy`
+            does.
     """
+    if any(rows == 0 for rows, *_ in usage.parts):
+        raise ValueError(
+            'the model has a parameter that is a single number, as the '
+            'temperature of retrieval, which FSDP2Strategy cannot share: '
+            'leave out --strategy fsdp2'
+        )
     dtype = getattr(torch, param_dtype) if param_dtype else torch.float32
     scale = dtype.itemsize / FLOAT32
     gathered = scale * (2 * usage.layer + usage.root)
