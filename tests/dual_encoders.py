@@ -22,8 +22,8 @@ def build(arch, chunk_size=None, drop_path_rate=0.0, dtype=torch.float32):
         dict(type=ContrastiveHead, embed_dims=arch['embed_dims']),
         chunk_size,
     )
-    for parameter in model.parameters():
-        if parameter.ndim:
+    for name, parameter in model.named_parameters():
+        if name != 'head.logit_scale':
             torch.nn.init.normal_(parameter, std=0.2)
     return model.to(dtype).train()
 

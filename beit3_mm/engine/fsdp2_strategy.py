@@ -42,7 +42,7 @@ class FSDP2Strategy(DDPStrategy):
     Raises:
         ImportError: If torch is older than 2.6.
         ValueError: If `param_dtype` is no type, or the model has no such
-            layer, or parameters that are single numbers.
+            layer, or parameters without a dimension.
     """
 
     def __init__(
@@ -117,9 +117,9 @@ class FSDP2Strategy(DDPStrategy):
         numbers = [k for k, v in model.named_parameters() if v.ndim == 0]
         if numbers:
             raise ValueError(
-                f'{type(model).__name__} has parameters that are single '
-                f'numbers, which torch cannot shard: {", ".join(numbers)}. '
-                'Train it with --strategy ddp'
+                f'{type(model).__name__} has parameters without a dimension, '
+                f'which torch cannot shard: {", ".join(numbers)}. Give them '
+                'one, of 1, or train with --strategy ddp'
             )
         return found
 

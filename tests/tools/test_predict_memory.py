@@ -265,13 +265,13 @@ def test_fsdp2_divides_what_can_be_shared():
     assert (rows[OTHERS], rows[CASTS]) == (5000, 0)
 
 
-def test_single_numbers_cannot_be_shared():
+def test_parameters_without_a_dimension_cannot_be_shared():
     from dataclasses import replace
 
     from memory.strategies import fsdp2
 
     usage = replace(a_usage(), parts=((0, 4, True),))
-    with pytest.raises(ValueError, match=r'single number.*--strategy fsdp2'):
+    with pytest.raises(ValueError, match=r'without a dimension.*fsdp2'):
         fsdp2(usage, 4, None)
 
 

@@ -13,7 +13,6 @@ from two_processes import run_in_two_processes, run_tools_in_two_processes
 
 import beit3_mm.engine  # noqa: F401
 from beit3_mm.engine import FSDP2Strategy
-from beit3_mm.models.heads import ContrastiveHead
 
 PARTS = ('image', 'text', 'pair_image', 'pair_text')
 
@@ -130,10 +129,12 @@ def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
     strategy = FSDP2Strategy(
         work_dir=str(tmp_path),
         env_kwargs=dict(launcher='none'),
-        layers='ContrastiveHead',
+        layers='Linear',
     )
-    with pytest.raises(ValueError, match=r'numbers.*: 0\.logit_scale\. Tr'):
-        strategy._wrap_model(nn.Sequential(ContrastiveHead(2)))
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.scale = nn.Parameter(torch.tensor(1.0))
+    with pytest.raises(ValueError, match=r'without a dimension.*: scale\. Gi'):
+        strategy._wrap_model(model)
     monkeypatch.setattr(torch, '__version__', '2.5.1+cpu')
     with pytest.raises(
         ImportError, match=r'needs torch >= 2\.6, this is 2\.5\.1'

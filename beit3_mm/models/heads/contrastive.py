@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,9 +37,13 @@ class ContrastiveHead(nn.Module):
         super().__init__()
         self.vision_proj = nn.Linear(embed_dims, embed_dims, bias=False)
         self.language_proj = nn.Linear(embed_dims, embed_dims, bias=False)
+        # One row, which can be sharded; in state dicts, as in the official
+        # files, it has no dimension.
         self.logit_scale = nn.Parameter(
-            torch.tensor(math.log(1 / INIT_TEMPERATURE))
+            torch.tensor([math.log(1 / INIT_TEMPERATURE)])
         )
+        self.register_state_dict_post_hook(_without_dimension)
+        self.register_load_state_dict_pre_hook(_with_dimension)
         for proj in (self.vision_proj, self.language_proj):
             nn.init.trunc_normal_(proj.weight, std=INIT_STD)
 
@@ -119,6 +124,21 @@ class ContrastiveHead(nn.Module):
             for sample, embeddings in zip(data_samples, text.split(counts)):
                 sample.text_embeddings = embeddings
         return data_samples
+
+
+def _without_dimension(
+    head: ContrastiveHead, state_dict: dict, prefix: str, *args: Any
+) -> None:
+    key = f'{prefix}logit_scale'
+    state_dict[key] = state_dict[key].squeeze(0)
+
+
+def _with_dimension(
+    head: ContrastiveHead, state_dict: dict, prefix: str, *args: Any
+) -> None:
+    key = f'{prefix}logit_scale'
+    if key in state_dict:
+        state_dict[key] = state_dict[key].reshape(1)
 
 
 def _embed(proj: nn.Linear, tokens: Tensor) -> Tensor:

@@ -34,7 +34,8 @@ def test_embeddings_are_unit_vectors_of_the_first_token(head):
 
 
 def test_the_scale_starts_at_the_inverse_of_the_temperature(head):
-    assert head.logit_scale.shape == ()
+    assert head.logit_scale.shape == (1,)
+    assert head.state_dict()['logit_scale'].shape == ()
     assert head.logit_scale.item() == pytest.approx(math.log(1 / 0.07))
     assert {name for name, _ in head.named_parameters()} == {
         *('vision_proj.weight', 'language_proj.weight', 'logit_scale')

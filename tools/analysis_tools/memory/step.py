@@ -32,7 +32,7 @@ class Usage:
         peak: By kind (`tracker.KINDS`), when all together were largest.
         working_peak: Likewise, when activations, temporary tensors and cast
             weights were largest.
-        parts: Of each parameter its rows (0 of a single number), its bytes,
+        parts: Of each parameter its rows (0 without a dimension), its bytes,
             and whether it is trained.
         step_copy: What the optimizer's step allocates.
     """

@@ -76,14 +76,12 @@ def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
             `'bfloat16'`; weights are then cast no more.
 
     Raises:
-        ValueError: If a parameter is a single number, as `FSDP2Strategy`
-            does.
+        ValueError: If a parameter has no dimension, as `FSDP2Strategy` does.
     """
     if any(rows == 0 for rows, *_ in usage.parts):
         raise ValueError(
-            'the model has a parameter that is a single number, as the '
-            'temperature of retrieval, which FSDP2Strategy cannot share: '
-            'leave out --strategy fsdp2'
+            'the model has a parameter without a dimension, which '
+            'FSDP2Strategy cannot share: leave out --strategy fsdp2'
         )
     dtype = getattr(torch, param_dtype) if param_dtype else torch.float32
     scale = dtype.itemsize / FLOAT32
