@@ -10,7 +10,7 @@ import zipfile
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmengine.utils import mkdir_or_exist
 from torch import Tensor, nn
 
+from beit3_mm.engine.fsdp2_strategy import FSDP2Strategy
 from beit3_mm.registry import HOOKS
 
 # What `torch.load(weights_only=True)` reads as it is.
@@ -35,7 +36,19 @@ class AtomicBackend(LocalBackend):
     """Writes a file under another name first, then renames it.
 
     So a file is there whole or not at all, whenever the process is killed.
+    What is removed is there until the next file is: mmengine's hook deletes
+    the oldest and the best checkpoint before it writes what replaces them.
+
+    Attributes:
+        outdated: Files that go behind the next write. All instances share
+            them: mmengine makes one for each call.
     """
+
+    outdated: ClassVar[list[Path]] = []
+
+    def remove(self, filepath: str | Path) -> None:
+        """Removes a file behind the next write."""
+        self.outdated.append(Path(filepath))
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes bytes to a file.
@@ -58,6 +71,10 @@ class AtomicBackend(LocalBackend):
                 raise _full_disk(path, len(obj), error) from error
             raise
         unfinished.replace(path)
+        for file in self.outdated:
+            if file != path:
+                file.unlink(missing_ok=True)
+        self.outdated.clear()
 
 
 def _full_disk(path: Path, size: int, error: OSError) -> OSError:
@@ -67,8 +84,7 @@ def _full_disk(path: Path, size: int, error: OSError) -> OSError:
         f'the disk is full: {path} needs {size / 2**20:,.1f} MiB, '
         f'{free / 2**20:,.1f} MiB are free in its folder. It was not written, '
         'earlier checkpoints are as they were. Make room (keep fewer by '
-        'default_hooks.checkpoint.max_keep_ckpts, at least 2) and go on with '
-        '--resume',
+        'default_hooks.checkpoint.max_keep_ckpts) and go on with --resume',
     )
 
 
@@ -79,7 +95,7 @@ class SafeCheckpointHook(Hook):
     mmengine's history of logged values becomes tensors (`LoadCheckpointHook`
     restores it), numpy values become Python's, so that
     `torch.load(weights_only=True)` reads the file; `mmengine.CheckpointHook`
-    writes through `AtomicBackend`.
+    writes and removes through `AtomicBackend`.
 
     Raises:
         TypeError: If an object cannot be written safely.
@@ -90,6 +106,10 @@ class SafeCheckpointHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Makes local checkpoint hooks write through `AtomicBackend`."""
+        AtomicBackend.outdated.clear()  # of a run that failed
+        strategy = getattr(runner, 'strategy', None)
+        if not (strategy is None or isinstance(strategy, FSDP2Strategy)):
+            return  # mmengine's strategies write in ways of their own
         for hook in runner.hooks:
             if (
                 isinstance(hook, CheckpointHook)
@@ -97,20 +117,6 @@ class SafeCheckpointHook(Hook):
                 and '://' not in str(hook.out_dir)
             ):
                 hook.backend_args = {'backend': 'atomic'}
-
-    def before_train(self, runner: Runner) -> None:
-        """Refuses to keep a single checkpoint.
-
-        Raises:
-            ValueError: If a checkpoint hook would do so.
-        """
-        for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook) and hook.max_keep_ckpts == 1:
-                raise ValueError(
-                    'max_keep_ckpts=1 deletes the only checkpoint before the '
-                    'next one is written; set '
-                    'default_hooks.checkpoint.max_keep_ckpts to 2 or more'
-                )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Turns everything into tensors and plain values.

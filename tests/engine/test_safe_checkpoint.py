@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 import collections
 import errno
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.registry import METRICS
 
 from beit3_mm.engine import safe_checkpoint
 from beit3_mm.engine.safe_checkpoint import (
@@ -206,16 +208,53 @@ def test_the_best_checkpoint_leaves_nothing_out(
         assert (meta['epoch'], meta['iter']) == position
 
 
-def test_keeping_one_checkpoint_is_refused(make_runner):
-    runner = make_runner(
+def test_checkpoints_are_deleted_behind_what_replaces_them(
+    make_runner, validation, tmp_path, monkeypatch
+):
+    before, numbers, put = [], itertools.count(), AtomicBackend.put
+
+    def recorded(self, obj, path):
+        before.append({file.name for file in Path(path).parent.glob('*.pth')})
+        put(self, obj, path)
+
+    monkeypatch.setattr(AtomicBackend, 'put', recorded)
+    monkeypatch.setattr(
+        METRICS.get('NothingMetric'),
+        'compute_metrics',
+        lambda self, results: {'number': next(numbers)},
+    )
+    make_runner(
+        iterations=True,
+        **validation,
+        train_cfg={
+            'type': 'IterBasedTrainLoop',
+            'max_iters': 12,
+            'val_interval': 6,
+        },
         default_hooks={
-            'checkpoint': {'type': 'CheckpointHook', 'max_keep_ckpts': 1},
+            'checkpoint': {
+                'type': 'CheckpointHook',
+                'by_epoch': False,
+                'interval': 6,
+                'max_keep_ckpts': 1,
+                'save_best': 'number',
+                'rule': 'greater',
+            },
             'safe_checkpoint': {'type': 'beit3_mm.SafeCheckpointHook'},
             'sampler_seed': {'type': 'beit3_mm.SampleOrderHook'},
-        }
-    )
-    with pytest.raises(ValueError, match='max_keep_ckpts to 2'):
-        runner.train()
+        },
+    ).train()
+    old = {'iter_6.pth', 'best_number_iter_6.pth'}
+    new = {'iter_12.pth', 'best_number_iter_12.pth'}
+    # Behind the best one the newest is written again, to name it.
+    assert before[1:] == [
+        {'iter_6.pth'},
+        old,
+        old,
+        {'iter_12.pth', 'best_number_iter_6.pth'},
+        new,
+    ]
+    assert {file.name for file in tmp_path.glob('work/*.pth')} == new
 
 
 def test_latest_checkpoint(tmp_path):

@@ -155,11 +155,11 @@ def test_missing_host_is_named(run_tool, write_config, monkeypatch):
 def test_hooks_that_do_not_fit_end_with_one_message(
     run_tool, write_config, tmp_path
 ):
-    one = 'default_hooks.checkpoint.max_keep_ckpts=1'
-    with pytest.raises(SystemExit, match='max_keep_ckpts to 2'):
+    epochs = 'train_dataloader.sampler.type=beit3_mm.EpochSampler'
+    with pytest.raises(SystemExit, match='Sampler does not fit IterBased'):
         run_tool(
             *('train', write_config(), '--work-dir', tmp_path / 'w'),
-            *('--cfg-options', one),
+            *('--cfg-options', epochs),
         )
 
 
