@@ -9,9 +9,8 @@ _base_ = [
     '../../../../configs/classification/beit3_linear_imagenet1k.py',
     '../_base_/language.py',
 ]
-arch = dict(
-    _base_.archs.tiny, img_size=_base_.shapes_size, **_base_.shapes_form
-)
+size = 112  # scenes of 128 pixels, as 8 x 8 patches of 14: more steps
+arch = dict(_base_.archs.tiny, img_size=size, **_base_.shapes_form)
 load_from = None
 num_classes = 12
 model = dict(
@@ -32,9 +31,13 @@ images = dict(
         ]
     ),
 )
+load = [
+    dict(type='beit3_mm.LoadImageFromFile'),
+    dict(type='mmcv.Resize', scale=(size, size)),
+]
 pack = dict(type='mmpretrain.PackInputs')
 train_pipeline = [
-    *_base_.shapes_images,
+    *load,
     # Objects have no up and no left.
     dict(type='mmcv.RandomFlip', prob=0.5),
     dict(type='mmcv.RandomFlip', prob=0.5, direction='vertical'),
@@ -48,13 +51,13 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=64,
     num_workers=1,
-    dataset=dict(**images, pipeline=[*_base_.shapes_images, pack]),
+    dataset=dict(**images, pipeline=[*load, pack]),
 )
 test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=20, val_interval=20)
+train_cfg = dict(max_epochs=26, val_interval=26)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(lr=1e-3),
+    optimizer=dict(lr=2e-3),
     paramwise_cfg=dict(layer_decay_rate=1.0),
     clip_grad=dict(max_norm=3.0),
 )
