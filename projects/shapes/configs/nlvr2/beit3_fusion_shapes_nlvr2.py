@@ -28,7 +28,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(batch_size=64, num_workers=1, dataset=pairs)
 test_dataloader = dict(batch_size=64, num_workers=1, dataset=pairs)
-train_cfg = dict(max_epochs=8, val_interval=8)
+train_cfg = dict(max_epochs=4, val_interval=4)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
     optimizer=dict(lr=5e-4, weight_decay=0.05),
