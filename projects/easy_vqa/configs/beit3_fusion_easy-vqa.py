@@ -5,8 +5,7 @@
 # VQAv2 model's. Images are standardised by the mean and the standard deviation
 # of the first 600 of training: by BEiT-3's 127.5 the light background is what
 # most of a patch says, and shapes are learnt slowly (README.md).
-# Expected: unknown with these means and deviations; README.md has a run of
-# this file without them.
+# Expected: see projects/easy_vqa/README.md, from a run of this file.
 # Command: in projects/easy_vqa/README.md
 _base_ = '../../../configs/vqa/beit3_fusion_vqav2.py'
 load_from = None
