@@ -225,6 +225,7 @@ def a_usage():
         states=1600,
         layer=300,
         root=100,
+        gathered=2 * 300 + 100,
         peak=Counter({**whole, GRADIENTS: 100, OTHERS: 5000, CASTS: 90}),
         working_peak=Counter({**whole, OTHERS: 5000, CASTS: 90}),
         parts=((10, 800, True), (1, 200, False)),
@@ -263,6 +264,40 @@ def test_fsdp2_divides_what_can_be_shared():
     rows = fsdp2(a_usage(), 4, 'bfloat16').rows
     assert rows[GATHERED] == (2 * 300 + 100) // 2 + (300 + 100) // 2 + 600
     assert (rows[OTHERS], rows[CASTS]) == (5000, 0)
+
+
+def test_with_few_devices_the_step_of_the_optimizer_can_be_the_peak():
+    from dataclasses import replace
+
+    from memory.strategies import GATHERED, OTHERS, STATES, fsdp2
+
+    rows = fsdp2(replace(a_usage(), step_copy=10**5), 2, None).rows
+    share = 80 * 5 / 800  # of the gradients
+    assert (rows[OTHERS], rows[GATHERED]) == (share * 10**5, 0)
+    assert (rows['gradients'], rows[STATES]) == (share * 800, share * 1600)
+
+
+def test_layers_that_stay_gathered():
+    from memory.step import gathered_at_once, num_bytes
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    layer, root, size = 80, 40, num_bytes(model.parameters())
+    for strategy, found in (
+        (None, 2 * layer + root),
+        (dict(reshard_after_forward=True), 2 * layer + root),
+        (dict(reshard_after_forward=False), size + layer),
+    ):
+        cfg = Config(dict(strategy=strategy))
+        assert gathered_at_once(cfg, model, layer, root) == found
+
+
+def test_a_model_without_layers_cannot_be_shared():
+    from dataclasses import replace
+
+    from memory.strategies import fsdp2
+
+    with pytest.raises(ValueError, match=r'no layer.*strategy\.layers'):
+        fsdp2(replace(a_usage(), layer=0), 4, None)
 
 
 def test_parameters_without_a_dimension_cannot_be_shared():
