@@ -172,6 +172,16 @@ def test_parameters_gradients_and_states_are_those_of_the_model(tmp_path):
     assert usage.unsharded == 0
 
 
+def test_accumulated_gradients_are_there_all_the_time(tmp_path):
+    from memory.tracker import GRADIENTS
+
+    cfg = small_config('vqa/beit3_fusion_vqav2')
+    assert usage_of(cfg, tmp_path).working_peak[GRADIENTS] == 0
+    cfg.optim_wrapper.accumulative_counts = 2
+    usage = usage_of(cfg, tmp_path)
+    assert usage.working_peak[GRADIENTS] == usage.gradients
+
+
 @pytest.mark.parametrize('task', TASKS)
 def test_hollow_models_need_what_real_ones_do(task, tmp_path, monkeypatch):
     cfg = small_config(task)

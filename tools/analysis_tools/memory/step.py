@@ -83,8 +83,9 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
     """Follows a step of training that is not the first.
 
     The optimizer has its states, and gradients are freed between steps, as
-    mmengine does. Clipping needs no memory to speak of and is left out, since
-    it looks at values; so is the optimizer's step.
+    mmengine does, unless it accumulates them. Clipping needs no memory to
+    speak of and is left out, since it looks at values; so is the optimizer's
+    step.
 
     Args:
         cfg: Has the model, the optimizer and, maybe, a strategy.
@@ -107,6 +108,10 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
         parameter.register_post_accumulate_grad_hook(
             lambda x: tracker.relabel(x.grad, GRADIENTS)
         )
+    if config.get('accumulative_counts', 1) > 1:
+        for parameter in trained(model):
+            parameter.grad = torch.zeros_like(parameter)
+            tracker.add(parameter.grad, GRADIENTS)
     with tracker:
         model.train_step(batch, wrapper)
     layer, root = layers_and_root(model, layer_names(cfg))
