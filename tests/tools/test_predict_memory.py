@@ -384,6 +384,12 @@ def test_wrong_options_are_refused(predict):
     assert '--measure trains in this process alone' in found
 
 
+def test_an_error_names_the_config(predict):
+    options = ('--batch-size', '4')
+    found = refuse(predict, *options, task='pretrain/beit3_mdm')
+    assert 'pretrain/beit3_mdm.py: batch size 4 must divide by 3' in found
+
+
 def test_a_gathered_type_needs_autocast():
     from argparse import Namespace
 

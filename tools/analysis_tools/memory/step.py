@@ -71,7 +71,7 @@ def optimizer_config(cfg: Config, amp: bool) -> dict:
         ValueError: If the config has none.
     """
     if cfg.get('optim_wrapper') is None:
-        raise ValueError('the config has no optim_wrapper: it is of no use')
+        raise ValueError('the config has no optim_wrapper, which is needed')
     config = copy.deepcopy(cfg.optim_wrapper.to_dict())
     for option in ('loss_scale', 'dtype'):  # of mmengine's
         config.pop(option, None)
