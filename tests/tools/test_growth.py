@@ -107,6 +107,22 @@ def test_images_texts_and_models(grow):
     assert picture.read_bytes()[1:4] == b'PNG'
 
 
+def test_code_is_loaded_before_memory_is_measured(grow, monkeypatch):
+    from benchmarks.workload import Workload
+
+    sizes, build = [], Workload._model
+
+    def model(workload):
+        sizes.append(workload.image_size)
+        return build(workload)
+
+    monkeypatch.setattr(Workload, '_model', model)
+    grow('--grow', 'text', '--text-lengths', 4)
+    # training and inference of one patch, then of what is measured
+    assert sizes[:2] == [ARCH['patch_size']] * 2
+    assert set(sizes[2:]) == {32}
+
+
 def test_two_processes_do_half_of_the_work_each(grow):
     printed, results, _ = grow('--grow', 'processes', '--processes', 2)
     one, same, two, threads = results['rows']

@@ -172,6 +172,16 @@ def test_parameters_gradients_and_states_are_those_of_the_model(tmp_path):
     assert usage.unsharded == 0
 
 
+def test_accumulated_gradients_are_there_all_the_time(tmp_path):
+    from memory.tracker import GRADIENTS
+
+    cfg = small_config('vqa/beit3_fusion_vqav2')
+    assert usage_of(cfg, tmp_path).working_peak[GRADIENTS] == 0
+    cfg.optim_wrapper.accumulative_counts = 2
+    usage = usage_of(cfg, tmp_path)
+    assert usage.working_peak[GRADIENTS] == usage.gradients
+
+
 @pytest.mark.parametrize('task', TASKS)
 def test_hollow_models_need_what_real_ones_do(task, tmp_path, monkeypatch):
     cfg = small_config(task)
@@ -225,6 +235,7 @@ def a_usage():
         states=1600,
         layer=300,
         root=100,
+        gathered=2 * 300 + 100,
         peak=Counter({**whole, GRADIENTS: 100, OTHERS: 5000, CASTS: 90}),
         working_peak=Counter({**whole, OTHERS: 5000, CASTS: 90}),
         parts=((10, 800, True), (1, 200, False)),
@@ -263,6 +274,40 @@ def test_fsdp2_divides_what_can_be_shared():
     rows = fsdp2(a_usage(), 4, 'bfloat16').rows
     assert rows[GATHERED] == (2 * 300 + 100) // 2 + (300 + 100) // 2 + 600
     assert (rows[OTHERS], rows[CASTS]) == (5000, 0)
+
+
+def test_with_few_devices_the_step_of_the_optimizer_can_be_the_peak():
+    from dataclasses import replace
+
+    from memory.strategies import GATHERED, OTHERS, STATES, fsdp2
+
+    rows = fsdp2(replace(a_usage(), step_copy=10**5), 2, None).rows
+    share = 80 * 5 / 800  # of the gradients
+    assert (rows[OTHERS], rows[GATHERED]) == (share * 10**5, 0)
+    assert (rows['gradients'], rows[STATES]) == (share * 800, share * 1600)
+
+
+def test_layers_that_stay_gathered():
+    from memory.step import gathered_at_once, num_bytes
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    layer, root, size = 80, 40, num_bytes(model.parameters())
+    for strategy, found in (
+        (None, 2 * layer + root),
+        (dict(reshard_after_forward=True), 2 * layer + root),
+        (dict(reshard_after_forward=False), size + layer),
+    ):
+        cfg = Config(dict(strategy=strategy))
+        assert gathered_at_once(cfg, model, layer, root) == found
+
+
+def test_a_model_without_layers_cannot_be_shared():
+    from dataclasses import replace
+
+    from memory.strategies import fsdp2
+
+    with pytest.raises(ValueError, match=r'no layer.*strategy\.layers'):
+        fsdp2(replace(a_usage(), layer=0), 4, None)
 
 
 def test_parameters_without_a_dimension_cannot_be_shared():
@@ -337,6 +382,12 @@ def refuse(predict, *args, **options):
 def test_wrong_options_are_refused(predict):
     found = refuse(predict, '--measure', '--devices', '2')
     assert '--measure trains in this process alone' in found
+
+
+def test_an_error_names_the_config(predict):
+    options = ('--batch-size', '4')
+    found = refuse(predict, *options, task='pretrain/beit3_mdm')
+    assert 'pretrain/beit3_mdm.py: batch size 4 must divide by 3' in found
 
 
 def test_a_gathered_type_needs_autocast():

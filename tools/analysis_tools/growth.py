@@ -173,6 +173,8 @@ def run(args: argparse.Namespace, setting: Setting) -> Iterator[list[Row]]:
         args.text_lengths,
         {name: archs[name] for name in args.archs},
     )
+    if set(args.grow) != {'processes'}:  # which have the same start each
+        workload.warm_up(setting)
     for point in points:
         if point.series in args.grow:
             yield series.measure_point(point, setting, args.repeats)
@@ -198,7 +200,7 @@ def main() -> None:
         for measured in run(args, setting):
             rows += measured
             growth_report.write(path, setting, rows)
-    growth_report.plot(rows, path.with_suffix('.png'))
+        growth_report.plot(rows, path.with_suffix('.png'))
     for table in (
         growth_report.measurements(rows),
         growth_report.growth(rows),

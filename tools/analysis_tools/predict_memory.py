@@ -26,7 +26,7 @@ from memory.batches import smallest_batch, training_batch
 from memory.measured import measure
 from memory.step import follow
 from memory.strategies import STRATEGIES
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
@@ -107,15 +107,30 @@ def _add_sharing(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, path: str) -> report.Result:
-    """Predicts, and measures, one config."""
+    """Predicts, and measures, one config.
+
+    Raises:
+        ValueError: If it cannot be predicted; the message names the config.
+    """
     cfg = cli.read_config(path, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    param_dtype = cfg.get('strategy', {}).get('param_dtype')
+    param_dtype = (cfg.get('strategy') or {}).get('param_dtype')
     check(args, param_dtype)
+    try:
+        return predict(args, path, cfg, param_dtype)
+    except ValueError as error:
+        raise ValueError(f'config {path}: {error}') from error
+
+
+def predict(
+    args: argparse.Namespace, path: str, cfg: Config, param_dtype: str | None
+) -> report.Result:
+    """Predicts, and measures, a config that was read."""
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    measured = None
     with tempfile.TemporaryDirectory() as folder:
         batch, inputs = training_batch(cfg, args.batch_size, Path(folder))
-        small, _ = training_batch(cfg, smallest_batch(cfg), Path(folder))
-    measured = None
+        if args.measure:
+            small, _ = training_batch(cfg, smallest_batch(cfg), Path(folder))
     if args.measure:  # first: it counts from the start of the process
         device = torch.device(args.device)
         measured = measure(cfg, batch, small, args.amp, device)

@@ -2,7 +2,7 @@
 """A model of any size on inputs of any size, in training and inference."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -87,6 +87,23 @@ class Workload:
             return setting.inference(model, inputs)
 
         return Case('inference', build, self._words(), self.batch_size)
+
+    def warm_up(self, setting: Setting) -> None:
+        """Trains and infers once on next to nothing.
+
+        What a process loads then would count as memory of the first case.
+
+        Args:
+            setting: Device and precision.
+        """
+        small = replace(
+            self,
+            image_size=self.arch['patch_size'],
+            text_length=1,
+            batch_size=1,
+        )
+        for case in (small.training(setting), small.inference(setting)):
+            case.build()()
 
     def _model(self) -> FusionEncoder:
         torch.manual_seed(0)

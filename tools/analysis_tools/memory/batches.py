@@ -12,6 +12,8 @@ from mmengine.config import Config
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from beit3_mm.engine import cli
+
 KINDS = ('image', 'text', 'pair')
 MASKED = 64001  # <mask> of the released tokenizer
 WORDS = 64010  # BEiT3's default vocab_size
@@ -93,8 +95,7 @@ def _masked(cfg: Config, size: int) -> dict:
     """Images, texts and pairs, a third each."""
     if size % len(KINDS):
         raise ValueError(f'batch size {size} must divide by {len(KINDS)}')
-    parts = dict(_find(cfg.train_dataloader, 'beit3_mm.MixedDataset'))
-    datasets = parts['datasets']
+    datasets = _find(cfg.train_dataloader, 'beit3_mm.MixedDataset')['datasets']
     inputs = {}
     for kind in KINDS:
         tree, rows = datasets[kind], []
@@ -183,11 +184,5 @@ def _find(tree: Any, kind: str) -> dict:
     return found
 
 
-def _walk(node: Any, kind: str) -> Iterator[dict]:
-    if isinstance(node, dict):
-        if node.get('type') == kind:
-            yield node
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for item in node:
-            yield from _walk(item, kind)
+def _walk(tree: Any, kind: str) -> Iterator[dict]:
+    return (part for part in cli.dicts(tree) if part.get('type') == kind)

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 from memory.hollow import frozen_tokenizer, start_tokenizer
 from memory.step import optimizer_config
 
-STEPS = 2  # the optimizer's state exists from the second one on
+UPDATES = 2  # the optimizer's state exists from the second one on
 MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of glibc's malloc.h
 LARGE = 2**16  # bytes
 
@@ -25,7 +25,7 @@ def measure(
     amp: bool,
     device: torch.device,
 ) -> int:
-    """Trains for two steps and returns the peak above the start, in bytes.
+    """Trains for two updates and returns the peak above the start, in bytes.
 
     A model of the same config is trained on another batch before, and freed:
     what a process loads at its first step (code, for the most part) would
@@ -62,6 +62,7 @@ def _train(cfg: Config, batch: dict, amp: bool, device: torch.device) -> None:
     tokenizer = frozen_tokenizer(model)
     if tokenizer is not None:
         start_tokenizer(tokenizer)
-    wrapper = build_optim_wrapper(model, optimizer_config(cfg, amp))
-    for _ in range(STEPS):
+    config = optimizer_config(cfg, amp)
+    wrapper = build_optim_wrapper(model, config)
+    for _ in range(UPDATES * config.get('accumulative_counts', 1)):
         model.train_step(batch, wrapper)

@@ -29,6 +29,8 @@ class Usage:
         states: Of the optimizer.
         layer: Parameters of the largest layer that is sharded by itself.
         root: Parameters outside of such layers.
+        gathered: Parameters that are whole in a process at a time when all
+            are sharded.
         peak: By kind (`tracker.KINDS`), when all together were largest.
         working_peak: Likewise, when activations, temporary tensors and cast
             weights were largest.
@@ -43,6 +45,7 @@ class Usage:
     states: int
     layer: int
     root: int
+    gathered: int
     peak: Counter[str] = field(default_factory=Counter)
     working_peak: Counter[str] = field(default_factory=Counter)
     parts: tuple[tuple[int, int, bool], ...] = ()
@@ -68,7 +71,7 @@ def optimizer_config(cfg: Config, amp: bool) -> dict:
         ValueError: If the config has none.
     """
     if cfg.get('optim_wrapper') is None:
-        raise ValueError('the config has no optim_wrapper: it is of no use')
+        raise ValueError('the config has no optim_wrapper, which is needed')
     config = copy.deepcopy(cfg.optim_wrapper.to_dict())
     for option in ('loss_scale', 'dtype'):  # of mmengine's
         config.pop(option, None)
@@ -80,8 +83,9 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
     """Follows a step of training that is not the first.
 
     The optimizer has its states, and gradients are freed between steps, as
-    mmengine does. Clipping needs no memory to speak of and is left out, since
-    it looks at values; so is the optimizer's step.
+    mmengine does, unless it accumulates them. Clipping needs no memory to
+    speak of and is left out, since it looks at values; so is the optimizer's
+    step.
 
     Args:
         cfg: Has the model, the optimizer and, maybe, a strategy.
@@ -104,6 +108,10 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
         parameter.register_post_accumulate_grad_hook(
             lambda x: tracker.relabel(x.grad, GRADIENTS)
         )
+    if config.get('accumulative_counts', 1) > 1:
+        for parameter in trained(model):
+            parameter.grad = torch.zeros_like(parameter)
+            tracker.add(parameter.grad, GRADIENTS)
     with tracker:
         model.train_step(batch, wrapper)
     layer, root = layers_and_root(model, layer_names(cfg))
@@ -114,6 +122,7 @@ def follow(cfg: Config, batch: dict, amp: bool, device: str = 'cpu') -> Usage:
         states,
         layer,
         root,
+        gathered_at_once(cfg, model, layer, root),
         tracker.peak,
         tracker.working_peak,
         tuple(
@@ -179,7 +188,7 @@ def unsharded(model: nn.Module) -> list[Tensor]:
 
 def layer_names(cfg: Config) -> tuple[str, ...]:
     """Returns the class names of modules that are sharded one by one."""
-    names = cfg.get('strategy', {}).get('layers', LAYERS)
+    names = (cfg.get('strategy') or {}).get('layers', LAYERS)
     return (names,) if isinstance(names, str) else tuple(names)
 
 
@@ -194,6 +203,21 @@ def layers_and_root(
     ]
     total = num_bytes(model.parameters())
     return max(layers, default=0), total - sum(layers)
+
+
+def gathered_at_once(
+    cfg: Config, model: nn.Module, layer: int, root: int
+) -> int:
+    """Returns the bytes of parameters that FSDP2Strategy gathers at a time.
+
+    That is what is in no layer, the layer that computes, and the next one,
+    which is fetched meanwhile; with `reshard_after_forward=False` all, and
+    the buffer of the layer before.
+    """
+    strategy = cfg.get('strategy') or {}
+    if strategy.get('reshard_after_forward', True):
+        return 2 * layer + root
+    return num_bytes(model.parameters()) + layer
 
 
 def num_bytes(tensors: object) -> int:

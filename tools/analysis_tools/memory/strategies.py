@@ -63,11 +63,11 @@ def ddp(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
 def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
     """Parameters, gradients and states are spread over all processes.
 
-    Gathered are, at a time: what is in no layer; the layer that computes; and
-    the next one, which is fetched meanwhile. Of these there are gradients
-    before they are summed, and of two layers in float32 on their way (torch,
-    `fully_shard`). All are taken to meet the largest activations, so that
-    this is a bound; the optimizer's step, without activations, stays below.
+    Beside what is gathered (`step.gathered_at_once`) there are gradients of a
+    layer and of what is in none before they are summed, and of two layers in
+    float32 on their way (torch, `fully_shard`). All are taken to meet the
+    largest activations, so that this is a bound. With few devices the
+    optimizer's step can be the peak instead.
 
     Args:
         usage: Of one process.
@@ -76,8 +76,15 @@ def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
             `'bfloat16'`; weights are then cast no more.
 
     Raises:
-        ValueError: If a parameter has no dimension, as `FSDP2Strategy` does.
+        ValueError: As `FSDP2Strategy` does, if the model has no layer that is
+            sharded by itself, or a parameter without a dimension.
     """
+    if not usage.layer:
+        raise ValueError(
+            'the model has no layer that FSDP2Strategy shares by itself: give '
+            'the names of classes, strategy.layers, or leave out --strategy '
+            'fsdp2'
+        )
     if any(rows == 0 for rows, *_ in usage.parts):
         raise ValueError(
             'the model has a parameter without a dimension, which '
@@ -85,18 +92,22 @@ def fsdp2(usage: Usage, devices: int, param_dtype: str | None) -> Prediction:
         )
     dtype = getattr(torch, param_dtype) if param_dtype else torch.float32
     scale = dtype.itemsize / FLOAT32
-    gathered = scale * (2 * usage.layer + usage.root)
     summed = scale * (usage.layer + usage.root) + 2 * usage.layer
     parameters, gradients = usage.shares(devices)
-    rows = {
+    share = gradients / max(usage.gradients, 1)
+    kept = {
         PARAMETERS: parameters + usage.unsharded,
-        STATES: round(gradients * usage.states / max(usage.gradients, 1)),
+        STATES: round(share * usage.states),
         GRADIENTS: gradients,
-        BUCKETS: 0,
-        GATHERED: round(gathered + summed),
+    }
+    working = {
+        GATHERED: round(scale * usage.gathered + summed),
         CASTS: 0 if param_dtype else usage.working_peak[CASTS],
         OTHERS: usage.working_peak[OTHERS],
     }
+    at_step = {OTHERS: round(share * usage.step_copy)}
+    largest = max(working, at_step, key=lambda x: sum(x.values()))
+    rows = dict.fromkeys(ROWS, 0) | kept | largest
     return Prediction('fsdp2', devices, rows)
 
 
