@@ -257,7 +257,11 @@ def test_wrong_names(run_tool, capsys, config, args, message):
         ('', ['--what', 'data'], 'the config has no train_dataloader'),
         ('', ['--device', 'tea'], 'tea'),
         ('', ['--cfg-options', 'modle.x=1'], "did you mean 'model'"),
-        ('del image_size', ['--compare', 'backbone'], 'needs image_size'),
+        (
+            'del image_size',
+            ['--compare', 'backbone'],
+            'no image_size, which is needed',
+        ),
         (
             "model['backbone']['type'] = 'mmdet.ResNet'",
             ['--compare', 'backbone'],
