@@ -260,7 +260,7 @@ def test_wrong_names(run_tool, capsys, config, args, message):
         (
             'del image_size',
             ['--compare', 'backbone'],
-            'no image_size, which is needed',
+            'needs image_size',
         ),
         (
             "model['backbone']['type'] = 'mmdet.ResNet'",

@@ -40,7 +40,7 @@ def config_value(cfg: Config, path: str) -> Any:
     value = cfg._cfg_dict
     for key in path.split('.'):
         if not isinstance(value, dict) or key not in value:
-            raise ValueError(f'the config has no {path}, which is needed')
+            raise ValueError(f'this needs {path} in the config')
         value = value[key]
     return value
 
