@@ -34,6 +34,7 @@ optim_wrapper = dict(
     type='mmengine.OptimWrapper',  # not in bfloat16
     optimizer=dict(
         _delete_=True, type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0))
+train_dataloader.update(num_workers=0, persistent_workers=False)
 """
 
 
