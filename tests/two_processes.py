@@ -7,6 +7,7 @@ import runpy
 import socket
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -40,19 +41,26 @@ def run_in_two_processes(function, folder, *args):
 
 def run_tools_in_two_processes(folder, *commands):
     """Runs `tools/<name>.py` with arguments, as torchrun would start them."""
-    with socket.create_server(('localhost', 0)) as server:
-        _, port = server.getsockname()
-    run_in_two_processes(_run_tools, folder, port, commands)
+    # A port for each command: a process that is ahead would else meet the
+    # store that the other one has not closed yet, and wait for ever.
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(socket.create_server(('localhost', 0)))
+            for _ in commands
+        ]
+        ports = [server.getsockname()[1] for server in servers]
+    run_in_two_processes(_run_tools, folder, ports, commands)
 
 
-def _run_tools(port, commands):
+def _run_tools(ports, commands):
     rank = str(dist.get_rank())
     dist.barrier()  # the other one may still be connecting
     dist.destroy_process_group()
     os.environ.update(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE='2')
-    os.environ.update(MASTER_ADDR='localhost', MASTER_PORT=str(port))
+    os.environ.update(MASTER_ADDR='localhost')
     Runner._log_env = lambda self, env_cfg: None  # asks compilers for long
-    for name, *args in commands:
+    for port, (name, *args) in zip(ports, commands):
+        os.environ['MASTER_PORT'] = str(port)
         sys.argv = [name, *map(str, args), '--launcher', 'pytorch']
         runpy.run_path(str(TOOLS / f'{name}.py'), run_name='__main__')
 
