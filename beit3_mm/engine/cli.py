@@ -47,6 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of whatever builds a model and loads its weights."""
+    add_config_arguments(parser)
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints that hold Python objects; these can run any '
+        'code, so insist only on files whose origin you trust',
+    )
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of whatever reads a config."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -55,12 +66,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change values of the config, such as '
         'train_dataloader.batch_size=2; a list is KEY="[a,b]"',
-    )
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='read checkpoints that hold Python objects; these can run any '
-        'code, so insist only on files whose origin you trust',
     )
     parser.add_argument(
         '--debug', action='store_true', help='show the traceback of an error'

@@ -25,7 +25,7 @@ from benchmarks.arguments import positive
 from benchmarks.comparisons import COMPARISONS
 from benchmarks.measure import Measurement, Setting, measure
 from benchmarks.subjects import SUBJECTS, Source
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
@@ -76,18 +76,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='folder of results (work_dirs/benchmark/<config>)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change values of the config, such as '
-        'model.backbone.window_size=8',
-    )
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of an error'
-    )
+    cli.add_config_arguments(parser)
     parser.set_defaults(launcher='none')  # for cli.load_config
     args = parser.parse_args()
     if args.what is None:

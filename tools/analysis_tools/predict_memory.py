@@ -26,7 +26,7 @@ from memory.batches import smallest_batch, training_batch
 from memory.measured import measure
 from memory.step import follow
 from memory.strategies import STRATEGIES
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from mmengine.utils import ProgressBar
@@ -69,18 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='folder of results (work_dirs/memory/<config>)'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change values of all configs, such as '
-        'strategy.param_dtype=bfloat16',
-    )
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of an error'
-    )
+    cli.add_config_arguments(parser)
     args = parser.parse_args()
     if args.device is None:
         args.device = get_device() if args.measure else 'cuda'

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS, DefaultScope
 from PIL import Image
 from torch import Tensor
@@ -23,7 +23,13 @@ from torch.utils.data import Dataset
 
 from beit3_mm.apis.contact_sheet import draw_sample, draw_sheet
 from beit3_mm.datasets import MixedDataset, SampleIndex
-from beit3_mm.engine.cli import dicts, message, plain_errors, read_config
+from beit3_mm.engine.cli import (
+    add_config_arguments,
+    dicts,
+    message,
+    plain_errors,
+    read_config,
+)
 from beit3_mm.tokenizer import UNK_ID, load_tokenizer
 
 STAGES = ('train', 'val', 'test')
@@ -283,17 +289,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--show', type=Path, help='PNG file: samples with their texts'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='change values of the config',
-    )
-    parser.add_argument(
-        '--debug', action='store_true', help='show the traceback of an error'
-    )
+    add_config_arguments(parser)
     args = parser.parse_args()
     if args.samples < 1:
         parser.error(f'--samples {args.samples}: at least 1')
