@@ -60,7 +60,8 @@ def _message(runner: Runner, spoilt: list[dict[str, float]]) -> str:
         f'the newest checkpoint is {newest}. Clip the gradients ({clip}) and '
         'go on with --resume; or, since a resumed run keeps its learning '
         f'rate, start another one from there (load_from={newest}) with a '
-        'lower optim_wrapper.optimizer.lr'
+        'lower optim_wrapper.optimizer.lr. If that fails at once, its weights '
+        'are spoilt already: take an earlier one'
         if newest
         else f'there is no checkpoint yet. Clip the gradients ({clip}), lower '
         'optim_wrapper.optimizer.lr or warm up for longer'

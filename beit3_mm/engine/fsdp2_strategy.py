@@ -41,8 +41,8 @@ class FSDP2Strategy(DDPStrategy):
 
     Raises:
         ImportError: If torch is older than 2.6.
-        ValueError: If `param_dtype` is no type, or the model has no such
-            layer, or parameters without a dimension.
+        ValueError: If `param_dtype` is no floating type, or the model has
+            no such layer, or parameters without a dimension.
     """
 
     def __init__(
@@ -60,12 +60,11 @@ class FSDP2Strategy(DDPStrategy):
                 f'{torch.__version__}: install a newer one, or train without '
                 'a strategy'
             )
-        if param_dtype is not None and not isinstance(
-            getattr(torch, param_dtype, None), torch.dtype
-        ):
+        dtype = getattr(torch, param_dtype or 'float32', None)
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise ValueError(
-                f'strategy.param_dtype={param_dtype!r} is no type of torch, '
-                "such as 'bfloat16'"
+                f'strategy.param_dtype={param_dtype!r} is no floating type of '
+                "torch, such as 'bfloat16'"
             )
         super().__init__(**kwargs)
         self.layers = [layers] if isinstance(layers, str) else list(layers)

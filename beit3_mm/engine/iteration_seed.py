@@ -20,7 +20,8 @@ class IterationSeedHook(Hook):
     So dropped paths, dropout, masks and sampled boxes of an iteration are the
     same in a run that was killed and resumed, with any number of workers.
     Seeds are those of `random`, numpy and torch, on the CPU and all devices,
-    in the main process; `beit3_mm.SeededDataset` seeds samples. The seed of
+    in each process of a run but not in the workers of its data loader, where
+    `beit3_mm.SeededDataset` seeds each sample. The seed of
     the run is that of the first process; mmengine keeps it in checkpoints and
     restores it, so that runs without a fixed seed agree too.
     """

@@ -2,6 +2,7 @@
 """Training that is told to end, and goes on another time."""
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -138,7 +139,8 @@ def _save(runner: Runner) -> str:
     )
     if is_main_process():
         Path(runner.work_dir, 'last_checkpoint').write_text(str(path))
-        for other in path.parent.glob('epoch_*_iter_*.pth'):
-            if other != path:
+        for other in path.parent.glob('*.pth'):
+            ours = re.fullmatch(r'epoch_\d+_iter_\d+', other.stem)
+            if ours and other != path:
                 other.unlink()
     return str(path)

@@ -146,8 +146,15 @@ def latest_checkpoint(work_dir: str) -> str | None:
     a kill in that moment; then the highest number counts. In a folder that
     was moved or copied, the file of the noted name in it counts. Files that
     are cut short are left out, with a warning that names them.
+
+    Raises:
+        ValueError: If there are checkpoints, and all are cut short.
     """
-    for path in dict.fromkeys((*_noted(work_dir), *_numbered(work_dir))):
+    noted = _noted(work_dir)
+    folders = dict.fromkeys((Path(work_dir), *(p.parent for p in noted)))
+    numbered = [path for folder in folders for path in _numbered(folder)]
+    found = list(dict.fromkeys((*noted, *numbered)))
+    for path in found:
         if is_whole(path):
             return str(path)
         print_log(
@@ -155,6 +162,12 @@ def latest_checkpoint(work_dir: str) -> str | None:
             'counts',
             logger='current',
             level=logging.WARNING,
+        )
+    if found:
+        raise ValueError(
+            f'all checkpoints of {work_dir} are cut short: '
+            f'{", ".join(map(str, found))}. Put a good one there, or remove '
+            'them to start anew'
         )
     return None
 
@@ -182,10 +195,10 @@ def _noted(work_dir: str) -> list[Path]:
     return [path for path in paths if noted.name and path.is_file()][:1]
 
 
-def _numbered(work_dir: str) -> list[Path]:
+def _numbered(folder: Path) -> list[Path]:
     """Returns checkpoints by complete epochs and iterations, newest first."""
     found = {}
-    for path in Path(work_dir).glob('*.pth'):
+    for path in folder.glob('*.pth'):
         match = re.fullmatch(r'(?:epoch_(\d+)_?)?(?:iter_(\d+))?', path.stem)
         if match:
             found[tuple(int(number or 0) for number in match.groups())] = path

@@ -45,7 +45,8 @@ log_processor = dict(
 )
 log_level = 'INFO'
 
-# Each process draws its own dropped paths; samples are seeded one by one.
+# The seeds with which processes start differ, as those of each iteration do
+# (IterationSeedHook); samples are seeded one by one.
 randomness = dict(seed=0, diff_rank_seed=True)
 load_from = None
 resume = False

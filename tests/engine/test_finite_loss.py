@@ -55,7 +55,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(train, tmp_path, value):
         f'is {newest}. Clip the gradients (--cfg-options '
         'optim_wrapper.clip_grad.max_norm=1.0) and go on with --resume; or, '
         'since a resumed run keeps its learning rate, start another one from '
-        f'there (load_from={newest}) with a lower optim_wrapper.optimizer.lr'
+        f'there (load_from={newest}) with a lower optim_wrapper.optimizer.lr. '
+        'If that fails at once, its weights are spoilt already: take an '
+        'earlier one'
     )
     # Iteration 6 is one that saves.
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):

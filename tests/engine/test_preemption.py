@@ -134,9 +134,11 @@ def test_each_signal_replaces_the_checkpoint_of_the_one_before(
     hooks = make_runner().cfg.default_hooks.to_dict() | epochs
     preempt(2, default_hooks=hooks)
     last = latest_checkpoint(str(tmp_path / 'work'))
+    users = tmp_path / 'work' / 'epoch_1_iter_6_good.pth'
+    users.write_bytes(b'')
     preempt(7, default_hooks=hooks, load_from=last, resume=True)
     files = {path.name for path in (tmp_path / 'work').glob('*.pth')}
-    assert files == {'epoch_1.pth', 'epoch_1_iter_7.pth'}
+    assert files == {'epoch_1.pth', 'epoch_1_iter_7.pth', users.name}
 
 
 def test_a_validation_is_finished_first(preempt, validation):

@@ -280,6 +280,10 @@ def test_a_copied_folder_resumes_its_own_checkpoint(tmp_path):
     assert latest_checkpoint(str(copy)) == str(copy / 'iter_5.pth')
     (copy / 'iter_5.pth').unlink()  # as with CheckpointHook's out_dir
     assert latest_checkpoint(str(copy)) == str(first / 'iter_5.pth')
+    # Of CheckpointHook's out_dir, the one before counts too.
+    write(first / 'iter_4.pth')
+    (first / 'iter_5.pth').write_bytes(b'')
+    assert latest_checkpoint(str(copy)) == str(first / 'iter_4.pth')
 
 
 def test_checkpoints_within_an_epoch_have_their_place(tmp_path):
@@ -307,4 +311,5 @@ def test_files_that_are_cut_short_are_left_out(tmp_path, monkeypatch):
         assert not warned
     for number in (3, 6):
         (tmp_path / f'iter_{number}.pth').write_bytes(b'')
-    assert latest_checkpoint(str(tmp_path)) is None
+    with pytest.raises(ValueError, match=r'all .* cut short: .*iter_9\.pth'):
+        latest_checkpoint(str(tmp_path))

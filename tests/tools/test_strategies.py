@@ -125,8 +125,9 @@ def test_wrong_input(config, run_tool, tmp_path, monkeypatch):
     )
     with pytest.raises(SystemExit, match='EMAHook, which copies the model'):
         run_tool(*sharded)
-    with pytest.raises(ValueError, match=r"param_dtype='bf16' is no type"):
-        FSDP2Strategy(param_dtype='bf16')
+    for name in ('bf16', 'int8'):
+        with pytest.raises(ValueError, match=f"='{name}' is no floating"):
+            FSDP2Strategy(param_dtype=name)
     strategy = FSDP2Strategy(
         work_dir=str(tmp_path),
         env_kwargs=dict(launcher='none'),
