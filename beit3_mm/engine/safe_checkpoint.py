@@ -142,10 +142,13 @@ class SafeCheckpointHook(Hook):
 def latest_checkpoint(work_dir: str) -> str | None:
     """Returns the newest good checkpoint of a run, None where there is none.
 
-    mmengine notes it in the file `last_checkpoint`, which is of no use after
-    a kill in that moment; then the highest number counts. In a folder that
-    was moved or copied, the file of the noted name in it counts. Files that
-    are cut short are left out, with a warning that names them.
+    mmengine notes it in the file `last_checkpoint`. After a kill in that
+    moment the note is empty or names the one before; so a file that is
+    younger than the noted one, and of a higher number, counts first. A higher
+    number alone does not: a run may have gone back to an earlier checkpoint.
+    In a folder that was moved or copied, the file of the noted name in it
+    counts. Files that are cut short are left out, with a warning that names
+    them.
 
     Raises:
         ValueError: If there are checkpoints, and all are cut short.
@@ -153,7 +156,7 @@ def latest_checkpoint(work_dir: str) -> str | None:
     noted = _noted(work_dir)
     folders = dict.fromkeys((Path(work_dir), *(p.parent for p in noted)))
     numbered = [path for folder in folders for path in _numbered(folder)]
-    found = list(dict.fromkeys((*noted, *numbered)))
+    found = list(dict.fromkeys((*_behind(noted, numbered), *noted, *numbered)))
     for path in found:
         if is_whole(path):
             return str(path)
@@ -193,6 +196,15 @@ def _noted(work_dir: str) -> list[Path]:
     noted = Path(note.read_text().strip())
     paths = (Path(work_dir, noted.name), noted)
     return [path for path in paths if noted.name and path.is_file()][:1]
+
+
+def _behind(noted: list[Path], numbered: list[Path]) -> list[Path]:
+    """Returns checkpoints that were written behind the noted one."""
+    if not noted or noted[0] not in numbered:
+        return []
+    higher = numbered[: numbered.index(noted[0])]
+    time = noted[0].stat().st_mtime_ns
+    return [path for path in higher if path.stat().st_mtime_ns > time]
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -268,7 +268,12 @@ def test_latest_checkpoint(tmp_path):
             tmp_path / 'iter_10.pth'
         )
     note.write_text(str(tmp_path / 'iter_9.pth'))
-    assert latest_checkpoint(str(tmp_path)) == str(tmp_path / 'iter_9.pth')
+    # Killed behind the writing of 10; then, gone back to 9.
+    for seconds, newest in ((5, 'iter_10'), (-5, 'iter_9')):
+        time = (tmp_path / 'iter_9.pth').stat().st_mtime + seconds
+        os.utime(tmp_path / 'iter_10.pth', (time, time))
+        found = latest_checkpoint(str(tmp_path))
+        assert found == str(tmp_path / f'{newest}.pth')
 
 
 def test_a_copied_folder_resumes_its_own_checkpoint(tmp_path):
