@@ -24,6 +24,7 @@ TOOLS = Path(__file__).parents[1] / 'tools'
 # pytest and its threads.
 multiprocessing.set_forkserver_preload(
     ['beit3_mm', 'mmdet.apis', 'mmseg.apis', 'mmpretrain.apis']
+    + ['torch.distributed.fsdp']
 )
 
 

@@ -4,7 +4,8 @@
 # Numbers: sizes, schedule and rates are ours; everything else is the base
 # VQAv2 model's. Images are standardised by the mean and the standard deviation
 # of the first 600 of training: by BEiT-3's 127.5 the light background is what
-# most of a patch says, and shapes are learnt slowly (README.md).
+# most of a patch says, and shapes are learnt slowly (README.md). Patches of
+# 16 pixels: a step takes half the time of patches of 8.
 # Expected: see projects/easy_vqa/README.md, from a run of this file.
 # Command: in projects/easy_vqa/README.md
 _base_ = '../../../configs/vqa/beit3_fusion_vqav2.py'
@@ -13,7 +14,7 @@ root = 'work_dirs/easy_vqa/'
 tokenizer_file = root + 'easy_vqa.spm'  # 46 pieces
 answer_file = root + 'answers.txt'
 paper_form = dict(multiway_attention=False, sub_norm=False, num_vl_layers=3)
-arch = dict(_base_.archs.tiny, img_size=64, patch_size=8, **paper_form)
+arch = dict(_base_.archs.tiny, img_size=64, patch_size=16, **paper_form)
 model = dict(
     data_preprocessor=dict(mean=[230.2, 230.8, 229.1], std=[50.6, 47.1, 50.9]),
     backbone=dict(
@@ -55,10 +56,10 @@ val_evaluator = dict(answer_file=answer_file)
 test_evaluator = dict(
     _delete_=True, type='beit3_mm.VQAScore', answer_file=answer_file
 )
-train_cfg = dict(max_epochs=8)
+train_cfg = dict(max_epochs=12, val_interval=12)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'head.classifier': dict(lr_mult=1.0)}),
     clip_grad=dict(max_norm=3.0),
 )
