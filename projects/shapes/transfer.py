@@ -26,7 +26,7 @@ OUT = Path('work_dirs/shapes/transfer')
 COLUMNS = ('pretrained', 'scratch')
 SEEDS = (0, 1, 2)
 RATES = (5e-4, 1e-3, 2e-3)
-STEPS = {'det': 200, 'seg': 200, 'vqa': 600, 'retrieval': 300}
+STEPS = {'det': 200, 'seg': 200, 'vqa': 300, 'retrieval': 300}
 
 
 @dataclass(frozen=True)
