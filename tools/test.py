@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from beit3_mm.engine import cli
 from beit3_mm.engine.loading import use_safe_loading
-from beit3_mm.engine.tokenizer_check import check_tokenizers
+from beit3_mm.engine.vocabulary_check import check_vocabularies
 
 # Metric -> the option that makes it write, and where to by default.
 RESULTS = {
@@ -170,7 +170,7 @@ def build_runner(args: argparse.Namespace) -> Runner:
         use_tta(cfg)
     runner = Runner.from_cfg(cfg)
     stages = ('test_dataloader', 'test_evaluator', 'model')
-    check_tokenizers(runner.model, *map(cfg.get, stages))
+    check_vocabularies(runner.model, *map(cfg.get, stages))
     metrics = cli.build_loop(runner, 'test').evaluator.metrics
     if any(getattr(metric, 'output_dir', None) for metric in metrics):
         check_names(runner.test_dataloader.dataset)

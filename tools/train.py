@@ -25,7 +25,8 @@ from beit3_mm.engine.dead_workers import dead_workers_explained
 from beit3_mm.engine.loading import use_safe_loading
 from beit3_mm.engine.preemption import Preempted
 from beit3_mm.engine.safe_checkpoint import latest_checkpoint
-from beit3_mm.engine.tokenizer_check import check_tokenizers
+from beit3_mm.engine.vocabulary_check import check_vocabularies
+from beit3_mm.models.multimodal.dual_encoder import DualEncoder
 
 # Optimizer wrappers that `--amp` may replace.
 REPLACEABLE = ('OptimWrapper', 'AmpOptimWrapper')
@@ -147,7 +148,7 @@ def build_runner(args: argparse.Namespace) -> Runner | FlexibleRunner:
     if sharing:
         runner.model = runner.strategy.build_model(runner.model)
     stages = ('train_dataloader', 'val_dataloader', 'val_evaluator', 'model')
-    check_tokenizers(runner.model, *map(cfg.get, stages))
+    check_vocabularies(runner.model, *map(cfg.get, stages))
     cli.build_loop(runner, 'train')
     cli.build_loop(runner, 'val')
     if not sharing:  # else the optimizer is of what the strategy makes
@@ -179,13 +180,26 @@ def check_schedule(cfg: Config) -> None:
 
 
 def warn_of_batch_size(runner: Runner) -> None:
-    """Warns where the learning rate is made for another batch size."""
+    """Warns where a recipe is made for another batch size."""
     scale = runner.cfg.get('auto_scale_lr') or {}
     wanted = scale.get('base_batch_size')
     sampler = runner.train_dataloader.batch_sampler
-    accumulated = runner.cfg.optim_wrapper.get('accumulative_counts', 1)
-    batch_size = sampler.batch_size * get_world_size() * accumulated
-    if wanted and batch_size != wanted and not scale.get('enable'):
+    batch_size = sampler.batch_size * get_world_size()
+    if not wanted:
+        return
+    if any(isinstance(x, DualEncoder) for x in runner.model.modules()):
+        if batch_size != wanted:
+            runner.logger.warning(
+                f'{runner.cfg.filename} compares the images of a step with '
+                f'all of its texts and is for {wanted} pairs, this run has '
+                f'{batch_size}, which neither accumulated gradients nor '
+                'another learning rate make up for: raise '
+                'train_dataloader.batch_size, with model.chunk_size for what '
+                'fits the memory at once'
+            )
+        return
+    batch_size *= runner.cfg.optim_wrapper.get('accumulative_counts', 1)
+    if batch_size != wanted and not scale.get('enable'):
         runner.logger.warning(
             f'the learning rate of {runner.cfg.filename} is for {wanted} '
             f'images a step, this run has {batch_size}: scale it by '

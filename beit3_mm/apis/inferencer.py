@@ -17,7 +17,7 @@ from beit3_mm.apis.model import init_model
 from beit3_mm.apis.predictions import Prediction
 from beit3_mm.apis.settings import build_pipeline
 from beit3_mm.apis.tasks import Batch, Query, build_task
-from beit3_mm.engine.tokenizer_check import check_tokenizers
+from beit3_mm.engine.vocabulary_check import check_vocabularies
 
 
 class Inferencer:
@@ -58,7 +58,7 @@ class Inferencer:
         )
         self.task = build_task(self.model)
         cfg, stages = self.model.cfg, ('test_dataloader', 'test_evaluator')
-        check_tokenizers(self.model, cfg.model, *map(cfg.get, stages))
+        check_vocabularies(self.model, cfg.model, *map(cfg.get, stages))
 
     def __call__(
         self,

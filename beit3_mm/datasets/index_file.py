@@ -1,7 +1,6 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """The index files that the official code of BEiT-3 makes and reads."""
 
-from numbers import Real
 from typing import Any
 
 from beit3_mm.datasets.annotation_files import (
@@ -93,7 +92,7 @@ class IndexFileDataset(VisionLanguageDataset):
             sample = dict(img_paths=[path, self.image_path(second)])
         if record.get('text_segment') is not None:
             ids = get_field(record, 'text_segment', list, where)
-            _check_numbers(ids, int, 'text_segment', where)
+            _check_ids(ids, 'text_segment', where)
             sample['text_segment'] = ids
         if 'text' in record:
             sample['text'] = get_field(record, 'text', str, where)
@@ -102,8 +101,8 @@ class IndexFileDataset(VisionLanguageDataset):
                 sample[ours] = get_field(record, theirs, kind, where)
         labels = sample.get('answer_labels', [])
         scores = sample.get('answer_scores', [])
-        _check_numbers(labels, int, 'labels', where)
-        _check_numbers(scores, Real, 'scores', where)
+        _check_ids(labels, 'labels', where)
+        _check_scores(scores, where)
         if len(labels) != len(scores):
             raise ValueError(
                 f'{where}: {len(labels)} labels do not fit {len(scores)} '
@@ -112,11 +111,20 @@ class IndexFileDataset(VisionLanguageDataset):
         return sample
 
 
-def _check_numbers(values: list, kind: type, name: str, where: str) -> None:
+def _check_ids(values: list, name: str, where: str) -> None:
     for value in values:
-        if not isinstance(value, kind) or value < 0:
+        if type(value) is not int or value < 0:  # True is no int here
             raise ValueError(
                 f'{where}: {name} must hold numbers >= 0, not {value!r}'
+            )
+
+
+def _check_scores(values: list, where: str) -> None:
+    for value in values:
+        # NaN is in no range
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise ValueError(
+                f'{where}: scores must hold numbers from 0 to 1, not {value!r}'
             )
 
 

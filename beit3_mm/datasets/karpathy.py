@@ -87,7 +87,10 @@ class KarpathyDataset(VisionLanguageDataset):
         image_id = get_field(image, key, int, where)
         add_once(places, image_id, key, where)
         name = get_field(image, 'filename', str, where)
-        path = self.image_path(image.get('filepath', ''), name)
+        folder = ''
+        if 'filepath' in image:
+            folder = get_field(image, 'filepath', str, where)
+        path = self.image_path(folder, name)
         captions = [
             get_field(sentence, 'raw', str, where)
             for sentence in get_field(image, 'sentences', list, where)

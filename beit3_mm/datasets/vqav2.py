@@ -8,7 +8,7 @@ from typing import Any
 
 from beit3_mm.datasets.annotation_files import add_once, get_field, read_json
 from beit3_mm.datasets.vision_language import VisionLanguageDataset
-from beit3_mm.evaluation.vqa_answers import read_answers
+from beit3_mm.evaluation.vqa_answers import read_answers, require_enough
 from beit3_mm.registry import DATASETS
 
 SPLITS = (None, 'train', 'held_out')
@@ -196,6 +196,7 @@ class VQAv2Dataset(VisionLanguageDataset):
         ]
         if not self.test_mode:
             return soft_targets(given, labels)
+        require_enough(given, where)
         truth: dict[str, Any] = dict(answers=given)
         if 'answer_type' in annotation:
             answer_type = get_field(annotation, 'answer_type', str, where)

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from beit3_mm.text_lines import read_lines
+
 MIN_COUNT = 9  # of a listed answer: unilm/beit3, datasets.py
 ENOUGH = 3  # people who gave an answer, for the full score
 
@@ -98,15 +100,25 @@ def vqa_score(answer: str, given: Sequence[str]) -> float:
     Raises:
         ValueError: If there are so few that no answer could score 1.
     """
-    if len(given) <= ENOUGH:
-        raise ValueError(
-            f'the VQA score needs {ENOUGH + 1} or more answers of people, '
-            f'ten in the official files, not {list(given)}: repeat an answer '
-            'that is known to be true'
-        )
+    require_enough(given, 'a question')
     if len(set(given)) > 1:
         given = [strip_punctuation(text) for text in given]
     return count_score(given.count(normalize_answer(answer)), len(given))
+
+
+def require_enough(given: Sequence[str], where: str) -> None:
+    """Raises a ValueError if an answer cannot be scored by so few others.
+
+    Args:
+        given: What people answered.
+        where: The place of their answers.
+    """
+    if len(given) <= ENOUGH:
+        raise ValueError(
+            f'{where}: the VQA score needs {ENOUGH + 1} or more answers of '
+            f'people, ten in the official files, not {list(given)}: repeat '
+            'an answer that is known to be true'
+        )
 
 
 def count_score(count: int, people: int = 10) -> float:
@@ -174,7 +186,8 @@ def read_answers(answer_file: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If an answer is there twice, or labels are not 0, 1, 2...
+        ValueError: If it is not in UTF-8, an answer is there twice, or
+            labels are not 0, 1, 2...
     """
     path = Path(answer_file)
     if not path.is_file():
@@ -182,9 +195,9 @@ def read_answers(answer_file: str | Path) -> list[str]:
             f'{path}: no such list of answers; make it by '
             'tools/dataset_converters/vqa_answers.py'
         )
-    text = path.read_text(encoding='utf-8').removesuffix('\n')
-    lines = text.split('\n') if text else []
-    answers = _of_json(path, lines) if text.startswith('{"') else lines
+    lines = read_lines(path)
+    is_json = bool(lines) and lines[0].startswith('{"')
+    answers = _of_json(path, lines) if is_json else lines
     twice = [answer for answer, n in Counter(answers).items() if n > 1]
     if not answers or twice:
         raise ValueError(

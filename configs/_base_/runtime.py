@@ -9,7 +9,6 @@ default_hooks = dict(
     timer=dict(type='mmengine.IterTimerHook'),
     logger=dict(type='mmengine.LoggerHook', interval=50),
     param_scheduler=dict(type='mmengine.ParamSchedulerHook'),
-    # At least 2: mmengine deletes the oldest before it writes the newest.
     checkpoint=dict(
         type='mmengine.CheckpointHook', interval=1, max_keep_ckpts=3
     ),

@@ -1,6 +1,7 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Lines as unilm/beit3, datasets.py writes them."""
 
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -113,7 +114,10 @@ def test_empty_texts_are_left_out_of_training_only(build):
         (dict(text=5), "'text' must be str, not 5"),
         (dict(labels=[0.5, 1]), 'labels must hold numbers >= 0, not 0.5'),
         (dict(scores=[1]), '2 labels do not fit 1 scores'),
-        (dict(scores=['a', 1]), "scores must hold numbers >= 0, not 'a'"),
+        (dict(labels=[True, 1]), 'labels must hold numbers >= 0, not True'),
+        (dict(scores=['a', 1]), "numbers from 0 to 1, not 'a'"),
+        (dict(scores=[math.nan, 1]), 'scores must hold numbers from 0 to 1'),
+        (dict(scores=[0.3, 7]), 'numbers from 0 to 1, not 7'),
         (dict(qid=None), "'qid' must be int or str, not None"),
     ],
 )

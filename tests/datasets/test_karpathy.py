@@ -117,6 +117,8 @@ def test_another_file_is_refused(build, coco):
         build(
             [dict(image('a.jpg', 'train', imgid=1), sentences=[{'raw': None}])]
         )
+    with pytest.raises(ValueError, match=r"\[0\]: 'filepath' must be str, no"):
+        build([dict(image('a.jpg', 'train', imgid=1), filepath=3)])
 
 
 def test_an_image_that_is_listed_twice(build, coco):

@@ -214,6 +214,11 @@ def test_another_file_is_refused(build):
     broken = dict(question_id=70, answers=['no'])
     with pytest.raises(ValueError, match="object with 'answer', not 'no'"):
         build([question(70)], [broken])
+    few = dict(question_id=70, answers=[dict(answer='no')] * 3)
+    with pytest.raises(
+        ValueError, match=r'\[0\]: the VQA score needs 4 or mo'
+    ):
+        build([question(70)], [few], test_mode=True)
 
 
 def test_an_empty_question_is_left_out_of_training_only(build):

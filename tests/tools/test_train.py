@@ -5,9 +5,12 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import dual_encoders
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from tensorboard.backend.event_processing.event_accumulator import (
     EventAccumulator,
@@ -189,6 +192,30 @@ def test_another_batch_size_is_warned_of(
         assert (
             printed.count('is for 64 images a step, this run has 2') == warns
         )
+
+
+def test_a_contrastive_batch_is_warned_of(tiny_arch, monkeypatch):
+    monkeypatch.syspath_prepend(TOOLS)
+    from train import warn_of_batch_size
+
+    texts = []
+    cfg = dict(
+        auto_scale_lr=dict(base_batch_size=12, enable=True),
+        optim_wrapper=dict(accumulative_counts=3),
+    )
+    runner = SimpleNamespace(
+        cfg=Config(cfg),
+        model=dual_encoders.build(tiny_arch),
+        logger=SimpleNamespace(warning=texts.append),
+    )
+    for batch_size in (12, 4):
+        runner.train_dataloader = SimpleNamespace(
+            batch_sampler=SimpleNamespace(batch_size=batch_size)
+        )
+        warn_of_batch_size(runner)
+    (text,) = texts  # 12 samples a step, but 4 at a time are compared
+    assert 'is for 12 pairs, this run has 4, which neither accumulated' in text
+    assert 'model.chunk_size' in text
 
 
 def test_two_processes_train_resume_and_test(write_config, tmp_path):

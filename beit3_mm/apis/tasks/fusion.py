@@ -38,12 +38,6 @@ class QuestionAnswering(Task):
             model.cfg, 'answer_file', 'test_evaluator', 'test_dataloader'
         )
         self.answers = read_answers(path)
-        if len(self.answers) != model.head.num_answers:
-            raise ValueError(
-                f'{path} has {len(self.answers)} answers, the model '
-                f'{model.head.num_answers}: it must be the file that the '
-                'model was trained with'
-            )
 
     def queries(self, images: Images, texts: Texts) -> list[Query]:
         """Makes a sample of each image with its question."""

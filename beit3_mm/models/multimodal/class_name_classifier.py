@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from beit3_mm.models.heads.common import stack_labels
 from beit3_mm.models.multimodal.class_names import (
     read_class_names,
     tokenize_names,
@@ -154,7 +155,7 @@ class ClassNameClassifier(BaseModel):
         self, image: Tensor, data_samples: Sequence[BaseDataElement]
     ) -> dict[str, Tensor]:
         """Returns the cross-entropy of embedded images `(B, D)`."""
-        labels = self._labels(data_samples).to(image.device)
+        labels = stack_labels(data_samples, self.num_classes, image.device)
         if self.batch_classes:
             classes = gather_rows(labels)[0].unique()  # sorted
         else:
@@ -175,16 +176,6 @@ class ClassNameClassifier(BaseModel):
     def _texts(self) -> tuple[Tensor, Tensor]:
         names = read_class_names(self.class_names)
         return tokenize_names(names, self.model_file, self.max_tokens)
-
-    def _labels(self, data_samples: Sequence[BaseDataElement]) -> Tensor:
-        labels = torch.stack([x.gt_label.view(()) for x in data_samples])
-        for label in labels.tolist():
-            if not 0 <= label < self.num_classes:
-                raise ValueError(
-                    f'gt_label {label} is out of range: there are '
-                    f'{self.num_classes} class_names'
-                )
-        return labels
 
     def _embed(self, classes: Tensor, chunk_size: int | None) -> Tensor:
         """Embeds the names of classes `(K,)` as `(K, D)`."""

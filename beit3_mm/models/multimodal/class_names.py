@@ -12,6 +12,8 @@ from mmengine.utils import get_object_from_string
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from beit3_mm.text_lines import read_lines
+
 
 def read_class_names(source: Sequence[str] | str) -> list[str]:
     """Returns the names of classes in the order of their labels.
@@ -23,14 +25,15 @@ def read_class_names(source: Sequence[str] | str) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If nothing is found there, or a name is empty.
+        ValueError: If nothing is found there, a name is empty, or a file is
+            not in UTF-8.
     """
     names = source
     if isinstance(source, str):
         if source.endswith('.txt'):
             if not Path(source).is_file():
                 raise FileNotFoundError(f'there is no file {source} of names')
-            names = Path(source).read_text(encoding='utf-8').splitlines()
+            names = read_lines(source)
         elif source:
             names = get_object_from_string(source)
     if not isinstance(names, Sequence) or isinstance(names, str) or not names:

@@ -261,8 +261,12 @@ def test_errors(tiny_arch):
     with pytest.raises(ValueError, match="mode='tea' must be"):
         model(images(), mode='tea')
     for label in (5, -1):
-        with pytest.raises(ValueError, match=f'{label} is out of range.* 5'):
+        with pytest.raises(
+            ValueError, match=rf'\[{label}\] out of range.* 5 '
+        ):
             model(images(1), samples(label), 'loss')
+    with pytest.raises(ValueError, match=r"needs \['gt_label'\] of the sam"):
+        model(images(1), [BaseDataElement()], 'loss')
     with pytest.raises(ValueError, match='chunk_size=-1 must be'):
         build(tiny_arch, chunk_size=-1)
 

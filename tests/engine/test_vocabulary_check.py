@@ -4,7 +4,7 @@ import tiny_tasks
 from mmengine.registry import MODELS
 
 from beit3_mm.apis import Inferencer
-from beit3_mm.engine.tokenizer_check import check_tokenizers
+from beit3_mm.engine.vocabulary_check import check_vocabularies
 from beit3_mm.tokenizer import Tokenizer
 
 LARGER, MASK = 'has 38 ids, but the model vocab_size=37', 'of .* is 37, but'
@@ -27,6 +27,7 @@ def test_the_number_of_ids(tokenizer_file):
         ('nlvr2', 'backbone.vocab_size', 37, LARGER),
         ('retrieval', 'backbone.vocab_size', 37, LARGER),
         ('names', 'backbone.vocab_size', 37, LARGER),
+        ('vqa', 'head.num_answers', 7, 'has 6 answers, the model 7: it must'),
         ('caption', 'beam_search.mask_id', 36, f'{MASK}.*mask_id=36: take'),
         ('caption', 'beam_search.mask_id', 39, f'{MASK}.*mask_id=39: take'),
     ],
@@ -36,21 +37,22 @@ def test_a_tokenizer_that_does_not_fit_is_named(
 ):
     config = config_of(kind)
     parts = config.model, config.test_dataloader, config.get('test_evaluator')
-    check_tokenizers(MODELS.build(config.model), *parts)
+    check_vocabularies(MODELS.build(config.model), *parts)
     config.merge_from_dict({f'model.{option}': value})
     with pytest.raises(ValueError, match=message) as failure:
-        check_tokenizers(MODELS.build(config.model), *parts)
-    assert str(tokenizer_file) in str(failure.value)
+        check_vocabularies(MODELS.build(config.model), *parts)
+    file = 'answers.txt' if 'answers' in option else str(tokenizer_file)
+    assert file in str(failure.value)
     with pytest.raises(ValueError, match=message):
         Inferencer(config)
 
 
 def test_a_model_without_texts_fits_any(config_of):
     model = MODELS.build(config_of('linear').model)
-    check_tokenizers(model, [dict(model_file='gone.spm')], None)
+    check_vocabularies(model, [dict(model_file='gone.spm')], None)
 
 
 def test_a_missing_file_is_named(config_of):
     model = MODELS.build(config_of('vqa').model)
     with pytest.raises(FileNotFoundError, match=r'gone\.spm: no such token'):
-        check_tokenizers(model, dict(steps=[dict(model_file='gone.spm')]))
+        check_vocabularies(model, dict(steps=[dict(model_file='gone.spm')]))
