@@ -69,6 +69,14 @@ def overview(folder: Path, out: Path) -> None:
     sheet.save(out)
 
 
+def make_inputs(task: Task) -> None:
+    """Generates scenes and what else a task reads, as far as missing."""
+    run('scenes', 'projects/shapes/generate.py')
+    for command in task.commands:
+        if not (ROOT / command.file).exists():
+            run(command.title, *command.arguments)
+
+
 class Demo:
     """One task's run, in a folder of its own.
 
@@ -103,11 +111,8 @@ class Demo:
             )
 
     def prepare(self) -> None:
-        """Generates scenes and what else the task reads."""
-        run('scenes', 'projects/shapes/generate.py')
-        for command in self.task.commands:
-            if not (ROOT / command.file).exists():
-                run(command.title, *command.arguments)
+        """Sees to all that the task reads."""
+        make_inputs(self.task)
         start = self.task.start
         if start is not None and Demo(start).checkpoint() is None:
             sys.exit(

@@ -33,6 +33,9 @@ def trained(monkeypatch, tmp_path):
     """Replaces the training, and returns the runs that it was asked for."""
     runs = []
     monkeypatch.setattr(transfer, 'ROOT', tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in 'ab':
+        (tmp_path / f'{name}.pth').write_text(name)
 
     def fake(command, cwd, **_):
         folder = tmp_path / command[-1].removeprefix('--work-dir=')
@@ -67,14 +70,13 @@ def test_the_table(trained, tmp_path):
         '0.260 ± 0.010 (lr 0.001) |'
     )
     assert len(trained) == len(set(trained)) == 2 * (3 + 2)
-    config = transfer.Config.fromfile(None)
     for column, start in (('pretrained', 'a.pth'), ('scratch', None)):
         folder = tmp_path / transfer.OUT / 'det' / f'{column}_0.001_2'
         text = (folder / 'config.py').read_text()
         assert f'load_from = {start!r}' in text
         assert "'seed': 2" in text
+        assert "'max_iters': 200" in text
         assert not list(folder.glob('*.pth'))
-    assert config.max_iters != 200
     # What was done is not done again.
     assert transfer.table(['det'], 'a.pth', 2).splitlines() == lines
     assert len(trained) == 10
@@ -82,10 +84,38 @@ def test_the_table(trained, tmp_path):
 
 def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
     transfer.table(['det'], 'a.pth', 1)
-    with pytest.raises(ValueError, match=r'pretrained_.* than b\.pth: remove'):
+    with pytest.raises(ValueError, match=r'pretrained_.* from b\.pth: remove'):
         transfer.table(['det'], 'b.pth', 1)
     scratch = transfer.Run('det', 'scratch', 1e-3, 0)
     assert transfer.train(scratch, 200, 'b.pth') == pytest.approx(0.25)
+    # Trained anew, under the same name.
+    (tmp_path / 'a.pth').write_text('c')
+    transfer._digest.cache_clear()
+    with pytest.raises(ValueError, match=r'pretrained_.* from a\.pth: remove'):
+        transfer.table(['det'], 'a.pth', 1)
+
+
+@pytest.mark.parametrize('column', transfer.COLUMNS)
+def test_results_of_other_steps_are_not_taken(trained, column):
+    run = transfer.Run('det', column, 1e-3, 0)
+    transfer.train(run, 200, 'a.pth')
+    with pytest.raises(ValueError, match=r'config than that of 100 steps'):
+        transfer.train(run, 100, 'a.pth')
+
+
+def test_what_tasks_read_is_made(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.chdir(tmp_path)
+    Path('a.pth').touch()
+    monkeypatch.setattr(transfer, 'make_inputs', made.append)
+    monkeypatch.setattr(transfer, 'table', lambda *_: '')
+    monkeypatch.setattr(transfer, 'ROOT', tmp_path)
+    (tmp_path / transfer.OUT).mkdir(parents=True)
+    monkeypatch.setattr(
+        sys, 'argv', ['transfer.py', 'a.pth', '--tasks', 'vqa', 'det']
+    )
+    transfer.main()
+    assert made == [tasks.TASKS['vqa'], tasks.TASKS['det']]
 
 
 def test_a_failed_run_names_its_log(trained, monkeypatch):

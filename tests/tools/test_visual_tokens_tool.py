@@ -1,6 +1,9 @@
 # Copyright (c) beit3_mm contributors. Licensed under Apache-2.0.
 """Visual tokens of a data set: found, read, and resumed after a kill."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -31,6 +34,7 @@ train_dataloader = dict(
     )
 )
 """
+ROOT = Path(__file__).parents[2]
 NUMBER, DAMAGED = 7, 2
 TOOL = 'dataset_converters/visual_tokens'
 
@@ -108,6 +112,43 @@ def test_ids_are_the_tokenizers(find, files, tmp_path):
         load(dict(sample_idx=0, img_path='1.png'))
     with pytest.raises(ValueError, match='row 9 of the 7 visual tokens'):
         load(dict(sample_idx=9, img_path='1.png'))
+
+
+def test_neighbours_of_one_image_cost_once(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools' / 'dataset_converters')
+    from visual_tokens import Images, batches, find_ids
+
+    paths = ['a/0.png', 'a/0.png', 'b/0.png', 'a/1.png', 'a/1.png']
+    loaded, encoded = [], []
+
+    class Rows:
+        def __len__(self):
+            return len(paths)
+
+        def get_data_info(self, index):
+            return dict(img_path=paths[index])
+
+    def load(info):
+        loaded.append(info['img_path'])
+        if info['img_path'] == 'a/1.png':
+            raise ValueError('damaged')
+        return dict(img=np.full((8, 8, 3), len(loaded), np.uint8))
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Module()
+            self.encoder.proj = torch.nn.Linear(1, 1)
+
+        def encode_ids(self, image):
+            encoded.append(len(image))
+            return (255 * image[:, 0, :1, 0]).round().long()
+
+    args = SimpleNamespace(batch_size=5, num_workers=0)
+    (batch,) = batches(Images(Rows(), load, 8), 0, args)
+    ids = find_ids(Model(), batch, 1)
+    assert ids[:, 0].tolist() == [1, 1, 2, 65535, 65535]
+    assert loaded == ['a/0.png', 'b/0.png', 'a/1.png'] and encoded == [2]
 
 
 def test_another_size(find, files, tmp_path):

@@ -46,6 +46,8 @@ class Images(Dataset):
         self.dataset = dataset
         self.load = load
         self.img_size = img_size
+        # Captions of one image follow each other: it is read once.
+        self._last: tuple[str, Tensor | str] = ('', '')
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -57,13 +59,17 @@ class Images(Dataset):
         """
         info = self.dataset.get_data_info(index)
         path = info['img_path']  # before the transform has its way
-        name = name_hash(path)
+        if path != self._last[0]:
+            self._last = path, self._read(info, path)
+        return name_hash(path), self._last[1]
+
+    def _read(self, info: dict, path: str) -> Tensor | str:
         try:
             results = None if 'rejected' in info else self.load(info)
         except (OSError, ValueError) as error:
-            return name, str(error)
+            return str(error)
         if results is None:
-            return name, f'{path}: {info.get("rejected", "rejected")}'
+            return f'{path}: {info.get("rejected", "rejected")}'
         img = mmcv.imresize(
             results['img'],
             (self.img_size, self.img_size),
@@ -71,7 +77,7 @@ class Images(Dataset):
             backend='pillow',
         )
         img = np.ascontiguousarray(img[..., ::-1].transpose(2, 0, 1))
-        return name, torch.from_numpy(img)
+        return torch.from_numpy(img)
 
 
 def parse_args() -> argparse.Namespace:
@@ -192,11 +198,15 @@ def find_ids(model: nn.Module, samples: list, number: int) -> np.ndarray:
     """Returns ids (samples, number), uint16; NONE of damaged images."""
     ids = np.full((len(samples), number), NONE, np.uint16)
     whole = [i for i, (_, x) in enumerate(samples) if isinstance(x, Tensor)]
-    if whole:
-        image = torch.stack([samples[i][1] for i in whole])
+    # An image of several captions, one object, goes through the model once.
+    images = {id(samples[i][1]): samples[i][1] for i in whole}
+    if images:
+        image = torch.stack(list(images.values()))
         device = model.encoder.proj.weight.device
         found = model.encode_ids(image.to(device).float() / 255)
-        ids[whole] = found.cpu().numpy().astype(np.uint16)
+        numbers = {key: number for number, key in enumerate(images)}
+        rows = [numbers[id(samples[i][1])] for i in whole]
+        ids[whole] = found[rows].cpu().numpy().astype(np.uint16)
     return ids
 
 

@@ -75,4 +75,4 @@ def find_files(
                 'how the corpora of pretraining look'
             )
         found += files
-    return found
+    return list(dict.fromkeys(found))  # of two patterns, once

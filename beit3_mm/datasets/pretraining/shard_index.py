@@ -13,6 +13,8 @@ import numpy as np
 IMAGES = ('jpg', 'jpeg', 'png', 'webp')
 TEXT = 'txt'
 BLOCK = 512  # bytes: what tar files consist of
+# What a shard may end with: two blocks of zeros, filled up to a record of 20
+PADDING = 21 * BLOCK
 SUFFIX = '.index.npz'
 VERSION = 1
 
@@ -90,6 +92,7 @@ def scan_shard(shard: str) -> ShardIndex:
     size = os.path.getsize(shard)
     samples: list[list[int]] = []
     key, problems = None, []
+    dotted: list[str] = []
     for name, start, length in (members := _Members(shard, size)):
         folder, _, base = name.rpartition('/')
         stem, _, suffix = base.partition('.')
@@ -103,9 +106,16 @@ def scan_shard(shard: str) -> ShardIndex:
             samples[-1][:2] = start, length
         elif suffix == TEXT:
             samples[-1][2:] = start, length
+        elif suffix.rpartition('.')[2] in (*IMAGES, TEXT):
+            dotted.append(name)
     if members.problem:
         problems.append(
             f'{members.problem}; {len(samples)} samples come before'
+        )
+    if dotted:
+        problems.append(
+            f'{len(dotted)} files are no part of a sample, for a name ends at '
+            f'its first dot: {dotted[0]}'
         )
     array = np.array(samples, np.int64).reshape(-1, 4)
     has_image = array[:, 1] >= 0
@@ -152,8 +162,13 @@ class _Members:
             block = file.read(BLOCK)
         if head == b'\x1f\x8b':
             return 'compressed, and so not readable at any place: unpack it'
-        if block == bytes(BLOCK):
-            return ''  # the mark of an archive's end
+        if block == bytes(BLOCK):  # the mark of an archive's end
+            if self.size - place <= PADDING:
+                return ''
+            return (
+                f'ends after {place} of {self.size} bytes: the rest was '
+                'never written, or is another archive'
+            )
         if len(block) < BLOCK:
             return f'cut after {place} bytes'
         return f'{default} after {place} bytes'

@@ -5,10 +5,12 @@ B batch, h, w height and width in patches, N = h * w, T the channels of the
 teacher.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -97,6 +99,7 @@ class VQKDTraining(WithFrozen, BaseModel):
             teacher = MODELS.build(self.teacher_cfg)
             if hasattr(teacher, 'init_weights'):
                 teacher.init_weights()
+            _warn_of_noise(teacher, self.teacher_cfg)
             teacher.to(next(self.parameters()).device)
             self._freeze(teacher)
         return self._frozen[0]
@@ -204,4 +207,16 @@ def _check_range(image: Tensor) -> None:
             f'images of values {low:.3g} to {high:.3g} must be in [0, 1]: '
             'data_preprocessor.mean=[0, 0, 0] and std=[255, 255, 255] make '
             'them so'
+        )
+
+
+def _warn_of_noise(teacher: nn.Module, config: dict) -> None:
+    """Says if a teacher is told to load nothing; it may yet do so itself."""
+    sources = {'init_cfg', 'tokenizer_path'}  # the latter of CLIPGenerator
+    if any(True for _ in teacher.parameters()) and not sources & set(config):
+        print_log(
+            f'model.teacher ({config["type"]}) has no init_cfg: unless it '
+            'loads weights by itself, they are random and teach noise',
+            logger='current',
+            level=logging.WARNING,
         )

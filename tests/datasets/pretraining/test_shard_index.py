@@ -87,6 +87,16 @@ def test_files_without_a_stem_or_suffix_are_passed_over(write):
     assert scan_shard(path).problem == ''
 
 
+def test_names_with_dots_inside_are_counted(write):
+    path = write(**PAIR, **{'b.v2.jpg': b'1', 'b.v2.txt': b'b', 'c.d.x': b''})
+    index = scan_shard(path)
+    assert len(index.members) == 1
+    assert index.problem == (
+        '2 files are no part of a sample, for a name ends at its first dot: '
+        'b.v2.jpg'
+    )
+
+
 def test_captions_without_an_image_are_counted(write):
     path = write(**{'b.txt': b'b', 'c.txt': b'c', 'd.json': b'{}'}, **PAIR)
     assert scan_shard(path).problem == '2 captions have no image beside them'

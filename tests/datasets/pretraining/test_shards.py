@@ -137,6 +137,21 @@ def test_a_shard_cut_anywhere_has_the_samples_before(write, tmp_path):
         assert np.array_equal(full, index.members[:number]), size
 
 
+def test_zeros_and_archives_behind_a_shard_are_reported(write, tmp_path):
+    whole = write([*pairs(0, 3)])
+    content, index = whole.read_bytes(), scan_shard(str(whole))
+    half = int(index.members[1, 2]) // 512 * 512 + 512  # behind two pairs
+    path = tmp_path / 'odd.tar'
+    path.write_bytes(content[:half].ljust(3 * len(content), b'\0'))
+    part = scan_shard(str(path))
+    assert np.array_equal(part.members, index.members[:2])
+    assert part.problem.startswith(
+        f'ends after {half} of {3 * len(content)} bytes: the rest was never'
+    )
+    path.write_bytes(2 * content)
+    assert 'or is another archive; 3 samples' in scan_shard(str(path)).problem
+
+
 def test_a_cut_shard_is_reported(write, tmp_path):
     path = write([*pairs(0, 3)])
     write([*pairs(3, 1)], '00001.tar')

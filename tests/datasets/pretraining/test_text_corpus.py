@@ -48,6 +48,11 @@ def test_empty_files_are_left_out_and_named(files):
         TextCorpusDataset('b.txt', str(files))
 
 
+def test_a_file_of_two_patterns_counts_once(files):
+    dataset = TextCorpusDataset(['c.txt', '*.txt'], str(files))
+    assert dataset.corpus.paths == [f'{files}/c.txt', f'{files}/a.txt']
+
+
 def test_what_cannot_be_is_named(files):
     with pytest.raises(FileNotFoundError, match=r'no text file .*\*\.text'):
         TextCorpusDataset(['a.txt', '*.text'], str(files))

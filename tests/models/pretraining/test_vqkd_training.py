@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from two_processes import run_in_two_processes
 
+from beit3_mm.models.pretraining import vqkd_training
 from beit3_mm.registry import MODELS
 
 TEACHER_DIMS = 20
@@ -151,6 +152,18 @@ def test_the_teacher_is_frozen_and_no_part_of_the_model():
     assert torch.equal(teacher.weight, before)
     model.double()
     assert teacher.weight.dtype == torch.float64  # moves along
+
+
+def test_a_teacher_that_may_be_noise_is_named(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        vqkd_training, 'print_log', lambda text, **_: said.append(text)
+    )
+    build(teacher=dict(init_cfg=dict(type='Pretrained'))).load_teacher()
+    build(teacher=dict(type='beit3_mm.HandcraftedTeacher')).load_teacher()
+    assert not said
+    build().load_teacher()
+    assert 'model.teacher (beit3_mm.StubTeacher) has no init_cfg' in said[0]
 
 
 def test_a_test_needs_no_teacher():

@@ -9,7 +9,8 @@
 # Expected: see projects/shapes/README.md, from a run of this file.
 # Command, after `python projects/shapes/generate.py`:
 # bash tools/dist_train.sh projects/shapes/configs/pretrain/vqkd_shapes.py 2
-# --cfg-options env_cfg.dist_cfg.backend=gloo train_dataloader.batch_size=16
+# --work-dir work_dirs/shapes/vqkd --cfg-options
+# env_cfg.dist_cfg.backend=gloo train_dataloader.batch_size=16
 _base_ = '../../../../configs/pretrain/vqkd_base_imagenet1k.py'
 size, num_codes = 160, 512
 model = dict(
