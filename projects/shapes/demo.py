@@ -69,10 +69,10 @@ def overview(folder: Path, out: Path) -> None:
     sheet.save(out)
 
 
-def make_inputs(task: Task) -> None:
-    """Generates scenes and what else a task reads, as far as missing."""
+def make_inputs(*tasks: Task) -> None:
+    """Generates scenes and what else tasks read, as far as missing."""
     run('scenes', 'projects/shapes/generate.py')
-    for command in task.commands:
+    for command in dict.fromkeys(c for task in tasks for c in task.commands):
         if not (ROOT / command.file).exists():
             run(command.title, *command.arguments)
 

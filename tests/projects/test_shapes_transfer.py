@@ -107,7 +107,7 @@ def test_what_tasks_read_is_made(monkeypatch, tmp_path):
     made = []
     monkeypatch.chdir(tmp_path)
     Path('a.pth').touch()
-    monkeypatch.setattr(transfer, 'make_inputs', made.append)
+    monkeypatch.setattr(transfer, 'make_inputs', lambda *x: made.extend(x))
     monkeypatch.setattr(transfer, 'table', lambda *_: '')
     monkeypatch.setattr(transfer, 'ROOT', tmp_path)
     (tmp_path / transfer.OUT).mkdir(parents=True)
