@@ -34,7 +34,7 @@ RATES = {
     # Of the three above, the least would be the best.
     **dict.fromkeys(('seg', 'retrieval'), (2.5e-4, *_RATES)),
 }
-STEPS = {'det': 200, 'seg': 200, 'vqa': 300, 'retrieval': 300}
+STEPS = {'det': 200, 'seg': 200, 'vqa': 200, 'retrieval': 300}
 # R@1 of 500 scenes is too coarse to choose a rate by.
 RECALL = ('retrieval/mean_R', 'mean recall (R@1, 5, 10, both ways)')
 METRICS = {
