@@ -30,11 +30,11 @@ COLUMNS = ('pretrained', 'scratch')
 SEEDS = (0, 1, 2)
 _RATES = (5e-4, 1e-3, 2e-3)
 RATES = {
-    **dict.fromkeys(('det', 'vqa'), _RATES),
+    'det': _RATES,
     # Of the three above, the least would be the best.
-    **dict.fromkeys(('seg', 'retrieval'), (2.5e-4, *_RATES)),
+    **dict.fromkeys(('seg', 'vqa', 'retrieval'), (2.5e-4, *_RATES)),
 }
-STEPS = {'det': 200, 'seg': 200, 'vqa': 200, 'retrieval': 300}
+STEPS = {'det': 200, 'seg': 200, 'vqa': 300, 'retrieval': 300}
 # R@1 of 500 scenes is too coarse to choose a rate by.
 RECALL = ('retrieval/mean_R', 'mean recall (R@1, 5, 10, both ways)')
 METRICS = {
@@ -63,6 +63,11 @@ class Run:
     def folder(self) -> Path:
         """Where its log and its result lie."""
         return OUT / self.task / f'{self.column}_{self.rate:g}_{self.seed}'
+
+    @property
+    def config(self) -> Path:
+        """Its config, beside the folder: mmengine writes its own copy in."""
+        return self.folder.parent / f'{self.folder.name}.py'
 
     def result(self) -> float | None:
         """Returns the metric of the task; None before the end."""
@@ -143,10 +148,10 @@ def train(run: Run, steps: int, start: str) -> float:
         RuntimeError: If the training fails.
         ValueError: If it was done from another checkpoint or config.
     """
-    folder = ROOT / run.folder
+    folder, config = ROOT / run.folder, ROOT / run.config
     text = config_text(run, steps, start)
     if (result := run.result()) is not None:
-        if (folder / 'config.py').read_text(encoding='utf-8') != text:
+        if config.read_text(encoding='utf-8') != text:
             raise ValueError(
                 f'{run.folder} is the result of another checkpoint or config '
                 f'than that of {steps} steps from {start}: remove {OUT} to '
@@ -154,8 +159,8 @@ def train(run: Run, steps: int, start: str) -> float:
             )
         return result
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'config.py').write_text(text, encoding='utf-8')
-    command = [sys.executable, 'tools/train.py', f'{run.folder}/config.py']
+    config.write_text(text, encoding='utf-8')
+    command = [sys.executable, 'tools/train.py', str(run.config)]
     with open(folder / 'log.txt', 'w', encoding='utf-8') as log:
         done = subprocess.run(
             [*command, f'--work-dir={run.folder}'],

@@ -47,6 +47,7 @@ def trained(monkeypatch, tmp_path):
         out.mkdir(parents=True)
         (out / 'scalars.json').write_text('{}\n' + json.dumps(metrics))
         (folder / 'iter_200.pth').touch()
+        (folder / Path(command[2]).name).write_text("mmengine's copy")
         runs.append(folder.name)
         return type('Done', (), {'returncode': 0})
 
@@ -72,7 +73,7 @@ def test_the_table(trained, tmp_path):
     assert len(trained) == len(set(trained)) == 2 * (3 + 2)
     for column, start in (('pretrained', 'a.pth'), ('scratch', None)):
         folder = tmp_path / transfer.OUT / 'det' / f'{column}_0.001_2'
-        text = (folder / 'config.py').read_text()
+        text = Path(f'{folder}.py').read_text()
         assert f'load_from = {start!r}' in text
         assert "'seed': 2" in text
         assert "'max_iters': 200" in text
