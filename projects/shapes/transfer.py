@@ -75,7 +75,10 @@ class Run:
         if not file.exists():
             return None
         metrics = json.loads(file.read_text(encoding='utf-8'))
-        return metrics[METRICS[self.task][0]]
+        name, _ = METRICS[self.task]
+        if self.task == 'det':  # mmdet says nothing of detectors without boxes
+            return metrics.get(name, 0.0)
+        return metrics[name]
 
 
 def short_config(task: str, steps: int, rate: float) -> Config:

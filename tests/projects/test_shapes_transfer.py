@@ -83,6 +83,19 @@ def test_the_table(trained, tmp_path):
     assert len(trained) == 10
 
 
+def test_a_detector_that_finds_nothing_has_no_precision(monkeypatch, tmp_path):
+    monkeypatch.setattr(transfer, 'ROOT', tmp_path)
+    for task in ('det', 'seg'):
+        run = transfer.Run(task, 'scratch', 1e-3, 0)
+        assert run.result() is None
+        (tmp_path / run.folder).mkdir(parents=True)
+        (tmp_path / run.folder / 'result.json').write_text('{"step": 0}')
+        if task == 'det':
+            assert run.result() == 0
+    with pytest.raises(KeyError):
+        run.result()
+
+
 def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
     transfer.table(['det'], 'a.pth', 1)
     with pytest.raises(ValueError, match=r'pretrained_.* from b\.pth: remove'):
