@@ -2,6 +2,7 @@
 """What to do where a worker process of a data loader died."""
 
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ def dead_workers_explained() -> Iterator[None]:
     except RuntimeError as error:
         if not re.search(r'DataLoader worker \(pid', str(error)):
             raise
+        if hasattr(signal, 'SIGCHLD'):  # not on Windows
+            # Else torch's handler may raise once more, in what comes next.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         options = '--cfg-options train_dataloader.num_workers'
         raise ChildProcessError(
             f'{str(error).rstrip(". ")}. Mostly the memory, or the shared '
