@@ -29,12 +29,14 @@ OUT = Path('work_dirs/shapes/transfer')
 COLUMNS = ('pretrained', 'scratch')
 SEEDS = (0, 1, 2)
 _RATES = (5e-4, 1e-3, 2e-3)
+_LOW_RATES = (2.5e-4, *_RATES)
 RATES = {
     'det': _RATES,
-    # Of the three above, the least would be the best.
-    **dict.fromkeys(('seg', 'vqa', 'retrieval'), (2.5e-4, *_RATES)),
+    'seg': _LOW_RATES,
+    # Of those of segmentation, the least would be the best.
+    **dict.fromkeys(('vqa', 'retrieval'), (1.25e-4, *_LOW_RATES)),
 }
-STEPS = {'det': 200, 'seg': 200, 'vqa': 300, 'retrieval': 300}
+STEPS = {'det': 600, 'seg': 200, 'vqa': 300, 'retrieval': 300}
 # R@1 of 500 scenes is too coarse to choose a rate by.
 RECALL = ('retrieval/mean_R', 'mean recall (R@1, 5, 10, both ways)')
 METRICS = {
