@@ -5,7 +5,7 @@ import pytest
 
 from beit3_mm.evaluation.vqa_answers import read_answers
 from beit3_mm.models.multimodal.class_names import read_class_names
-from beit3_mm.text_lines import read_lines
+from beit3_mm.text_lines import mark_size, read_lines
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,21 @@ def test_other_encodings_are_named(tmp_path, read):
         ValueError, match=r'list\.txt is not UTF-8 text .*byte'
     ):
         read(str(path))
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'size'), [('utf-8', 0), ('utf-8-sig', 3)]
+)
+def test_size_of_the_mark(tmp_path, encoding, size):
+    path = tmp_path / 'corpus.txt'
+    for text in ('a red circle', ''):
+        path.write_text(text, encoding=encoding)
+        assert mark_size(path) == size
+
+
+@pytest.mark.parametrize('encoding', ['utf-16', 'utf-32'])
+def test_marks_of_other_encodings(tmp_path, encoding):
+    path = tmp_path / 'corpus.txt'
+    path.write_text('a red circle', encoding=encoding)
+    with pytest.raises(ValueError, match=r'corpus\.txt is in UTF-16 or UTF-3'):
+        mark_size(path)

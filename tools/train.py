@@ -24,7 +24,10 @@ from beit3_mm.engine import cli
 from beit3_mm.engine.dead_workers import dead_workers_explained
 from beit3_mm.engine.loading import use_safe_loading
 from beit3_mm.engine.preemption import Preempted
-from beit3_mm.engine.safe_checkpoint import latest_checkpoint
+from beit3_mm.engine.safe_checkpoint import (
+    checkpoint_to_resume,
+    latest_checkpoint,
+)
 from beit3_mm.engine.vocabulary_check import check_vocabularies
 from beit3_mm.models.multimodal.dual_encoder import DualEncoder
 
@@ -130,7 +133,7 @@ def build_runner(args: argparse.Namespace) -> Runner | FlexibleRunner:
         use_strategy(cfg, args.strategy)
     checkpoint = args.resume
     if checkpoint == 'latest':
-        checkpoint = latest_checkpoint(cfg.work_dir)
+        checkpoint = checkpoint_to_resume(cfg.work_dir)
     if checkpoint:  # else `load_from` of the config stays
         cfg.load_from, cfg.resume = checkpoint, True
     cli.check_checkpoint(cfg.get('load_from'))

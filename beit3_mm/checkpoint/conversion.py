@@ -168,7 +168,7 @@ def resize_images(
     names = {v: k for k, v in match_names(weights, [PATCHES]).items()}
     patch_size = weights[names[PATCHES]].shape[-1]
     if img_size < patch_size or img_size % patch_size:
-        raise ValueError(f'{img_size=} must divide by {patch_size=}')
+        raise ValueError(f'{img_size=} must be a multiple of {patch_size=}')
     table = weights[names[POSITIONS]]
     source, target = table_side(len(table)), img_size // patch_size
     resized = resize_positions(table, (source, source), (target, target))

@@ -105,7 +105,8 @@ def add_once(places: dict[Any, str], key: Any, what: str, where: str) -> None:
 
 def _read_text(path: str) -> str:
     try:
-        return fileio.get_text(path)
+        # Some editors write a byte order mark.
+        return fileio.get_text(path, encoding='utf-8-sig')
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'there is no annotation file {path}: docs/data/ says, for each '

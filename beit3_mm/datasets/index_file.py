@@ -115,7 +115,7 @@ def _check_ids(values: list, name: str, where: str) -> None:
     for value in values:
         if type(value) is not int or value < 0:  # True is no int here
             raise ValueError(
-                f'{where}: {name} must hold numbers >= 0, not {value!r}'
+                f'{where}: {name} must hold whole numbers >= 0, not {value!r}'
             )
 
 

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 def dead_workers_explained() -> Iterator[None]:
     """Says what to do where a worker process of a data loader died.
 
+    For the main thread of a process that ends by it: of further children
+    that die, torch does not tell any more.
+
     Raises:
         ChildProcessError: In place of torch's RuntimeError.
     """

@@ -18,6 +18,8 @@ from beit3_mm.engine.sharding import shard_like, whole
 from beit3_mm.registry import STRATEGIES
 
 NEEDED = (2, 6)  # fully_shard's first public release
+# None is that of the parameters.
+PARAM_DTYPES = (None, 'bfloat16', 'float16', 'float32')
 
 
 @STRATEGIES.register_module()
@@ -41,8 +43,8 @@ class FSDP2Strategy(DDPStrategy):
 
     Raises:
         ImportError: If torch is older than 2.6.
-        ValueError: If `param_dtype` is no floating type, or the model has
-            no such layer, or parameters without a dimension.
+        ValueError: If `param_dtype` is not in `PARAM_DTYPES`, or the model
+            has no such layer, or parameters without a dimension.
     """
 
     def __init__(
@@ -60,11 +62,10 @@ class FSDP2Strategy(DDPStrategy):
                 f'{torch.__version__}: install a newer one, or train without '
                 'a strategy'
             )
-        dtype = getattr(torch, param_dtype or 'float32', None)
-        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        if param_dtype not in PARAM_DTYPES:
             raise ValueError(
-                f'strategy.param_dtype={param_dtype!r} is no floating type of '
-                "torch, such as 'bfloat16'"
+                f'strategy.param_dtype={param_dtype!r} must be one of '
+                f'{PARAM_DTYPES}'
             )
         super().__init__(**kwargs)
         self.layers = [layers] if isinstance(layers, str) else list(layers)

@@ -8,7 +8,7 @@ import re
 import shutil
 import zipfile
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -147,32 +147,40 @@ def latest_checkpoint(work_dir: str) -> str | None:
     younger than the noted one, and of a higher number, counts first. A higher
     number alone does not: a run may have gone back to an earlier checkpoint.
     In a folder that was moved or copied, the file of the noted name in it
-    counts. Files that are cut short are left out, with a warning that names
-    them.
+    counts; the copy must keep the times. `CheckpointHook`'s `out_dir` is known
+    by the note. Files that are cut short are left out, and another one than
+    the noted is taken, with a warning that names them.
+    """
+    found, behind = _candidates(work_dir)
+    for path in found:
+        if is_whole(path):
+            if path in behind:
+                _warn(
+                    f'{path} counts: it is younger than what last_checkpoint '
+                    'notes'
+                )
+            return str(path)
+        _warn(
+            f'{path} is cut short and left out: the checkpoint before it '
+            'counts'
+        )
+    return None
+
+
+def checkpoint_to_resume(work_dir: str) -> str | None:
+    """Returns `latest_checkpoint`, None where nothing was saved.
 
     Raises:
         ValueError: If there are checkpoints, and all are cut short.
     """
-    noted = _noted(work_dir)
-    folders = dict.fromkeys((Path(work_dir), *(p.parent for p in noted)))
-    numbered = [path for folder in folders for path in _numbered(folder)]
-    found = list(dict.fromkeys((*_behind(noted, numbered), *noted, *numbered)))
-    for path in found:
-        if is_whole(path):
-            return str(path)
-        print_log(
-            f'{path} is cut short and left out: the checkpoint before it '
-            'counts',
-            logger='current',
-            level=logging.WARNING,
-        )
-    if found:
+    checkpoint = latest_checkpoint(work_dir)
+    if checkpoint is None and (found := _candidates(work_dir)[0]):
         raise ValueError(
             f'all checkpoints of {work_dir} are cut short: '
             f'{", ".join(map(str, found))}. Put a good one there, or remove '
             'them to start anew'
         )
-    return None
+    return checkpoint
 
 
 def is_whole(path: str | os.PathLike) -> bool:
@@ -188,33 +196,45 @@ def is_whole(path: str | os.PathLike) -> bool:
         return False
 
 
-def _noted(work_dir: str) -> list[Path]:
-    """Returns the file that mmengine noted, if it is there."""
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)
+
+
+def _candidates(work_dir: str) -> tuple[list[Path], list[Path]]:
+    """Returns checkpoints in the order in which they count, and those of
+    them that were written behind the noted one.
+    """
+    noted = _noted(work_dir)
+    folders = {Path(work_dir)} | ({noted.parent} if noted else set())
+    numbered = _numbered(folders)
+    if noted is None or not noted.is_file():
+        return numbered, []
+    behind = []
+    if noted in numbered:
+        time = noted.stat().st_mtime_ns
+        higher = numbered[: numbered.index(noted)]
+        behind = [path for path in higher if path.stat().st_mtime_ns > time]
+    return list(dict.fromkeys((*behind, noted, *numbered))), behind
+
+
+def _noted(work_dir: str) -> Path | None:
+    """Returns the file that mmengine noted, which need not be there."""
     note = Path(work_dir, 'last_checkpoint')
-    if not note.is_file():
-        return []
-    noted = Path(note.read_text().strip())
-    paths = (Path(work_dir, noted.name), noted)
-    return [path for path in paths if noted.name and path.is_file()][:1]
+    name = note.read_text().strip() if note.is_file() else ''
+    if not name:
+        return None
+    here = Path(work_dir, Path(name).name)
+    return here if here.is_file() else Path(name)
 
 
-def _behind(noted: list[Path], numbered: list[Path]) -> list[Path]:
-    """Returns checkpoints that were written behind the noted one."""
-    if not noted or noted[0] not in numbered:
-        return []
-    higher = numbered[: numbered.index(noted[0])]
-    time = noted[0].stat().st_mtime_ns
-    return [path for path in higher if path.stat().st_mtime_ns > time]
-
-
-def _numbered(folder: Path) -> list[Path]:
+def _numbered(folders: Iterable[Path]) -> list[Path]:
     """Returns checkpoints by complete epochs and iterations, newest first."""
-    found = {}
-    for path in folder.glob('*.pth'):
+    found = []
+    for path in (file for folder in folders for file in folder.glob('*.pth')):
         match = re.fullmatch(r'(?:epoch_(\d+)_?)?(?:iter_(\d+))?', path.stem)
         if match:
-            found[tuple(int(number or 0) for number in match.groups())] = path
-    return [found[key] for key in sorted(found, reverse=True)]
+            found.append(([int(n or 0) for n in match.groups()], path))
+    return [path for _, path in sorted(found, reverse=True)]
 
 
 def _plain(value: Any, where: str) -> Any:

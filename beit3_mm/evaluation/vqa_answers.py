@@ -132,8 +132,8 @@ def count_answers(annotations: Iterable[dict[str, Any]]) -> Counter[str]:
     """Counts the answers that most people gave to each question, normalised.
 
     Args:
-        annotations: Those of official files, as `read_annotations` gives
-            them. The order decides about the numbers of the answers.
+        annotations: Those of official files. The order decides about the
+            numbers of the answers.
     """
     return Counter(
         normalize_answer(annotation['multiple_choice_answer'])
@@ -148,30 +148,6 @@ def list_answers(
     they came: the released models' order, where train stands before val.
     """
     return [answer for answer, count in counts.items() if count >= min_count]
-
-
-def read_annotations(path: str | Path) -> list[dict[str, Any]]:
-    """Reads the annotations of an official file, `v2_mscoco_*.json`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is another kind of file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such file of VQA annotations')
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-        annotations = content['annotations']
-        for annotation in annotations:
-            annotation['question_id'], annotation['multiple_choice_answer']
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} is no file of VQA annotations, such as '
-            'v2_mscoco_train2014_annotations.json: '
-            f'{type(error).__name__}: {error}'
-        ) from error
-    return annotations
 
 
 def read_answers(answer_file: str | Path) -> list[str]:

@@ -28,13 +28,12 @@ ROOT = Path(__file__).resolve().parents[2]
 OUT = Path('work_dirs/shapes/transfer')
 COLUMNS = ('pretrained', 'scratch')
 SEEDS = (0, 1, 2)
-_RATES = (5e-4, 1e-3, 2e-3)
-_LOW_RATES = (2.5e-4, *_RATES)
+# The best of a grid should not be the least or the highest of it.
 RATES = {
-    'det': _RATES,
-    'seg': _LOW_RATES,
-    # Of those of segmentation, the least would be the best.
-    **dict.fromkeys(('vqa', 'retrieval'), (1.25e-4, *_LOW_RATES)),
+    'det': (5e-4, 1e-3, 2e-3, 4e-3),
+    'seg': (2.5e-4, 5e-4, 1e-3, 2e-3),
+    'vqa': (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3),
+    'retrieval': (1.25e-4, 2.5e-4, 5e-4, 1e-3, 2e-3),
 }
 STEPS = {'det': 600, 'seg': 200, 'vqa': 300, 'retrieval': 300}
 # R@1 of 500 scenes is too coarse to choose a rate by.
@@ -78,7 +77,8 @@ class Run:
             return None
         metrics = json.loads(file.read_text(encoding='utf-8'))
         name, _ = METRICS[self.task]
-        if self.task == 'det':  # mmdet says nothing of detectors without boxes
+        # mmdet says nothing of a detector without boxes.
+        if self.task == 'det' and 'loss' not in metrics:
             return metrics.get(name, 0.0)
         return metrics[name]
 
@@ -159,8 +159,8 @@ def train(run: Run, steps: int, start: str) -> float:
         if config.read_text(encoding='utf-8') != text:
             raise ValueError(
                 f'{run.folder} is the result of another checkpoint or config '
-                f'than that of {steps} steps from {start}: remove {OUT} to '
-                'fill the table anew'
+                f'than that of {steps} steps from {start}: remove '
+                f'{run.folder.parent} to fill this row anew'
             )
         return result
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,9 @@ def test_json_and_lines(tmp_path):
         (f'{path}, line 1', {'a': '\u2028'}),
         (f'{path}, line 3', {'a': 2}),
     ]
+    (tmp_path / 'a.json').write_text('{"a": 2}', encoding='utf-8-sig')
+    assert read_json(path) == {'a': 2}
+    assert list(read_json_lines(path)) == [(f'{path}, line 1', {'a': 2})]
 
 
 @pytest.mark.parametrize('read', [read_json, lambda p: [*read_json_lines(p)]])

@@ -109,12 +109,21 @@ def test_empty_texts_are_left_out_of_training_only(build):
     [
         (dict(image_path=3), "line 1: 'image_path' must be str, not 3"),
         (dict(text_segment='two'), "'text_segment' must be list"),
-        (dict(text_segment=['tw']), "must hold numbers >= 0, not 'tw'"),
-        (dict(text_segment=[-1]), 'text_segment must hold numbers >= 0, not'),
+        (dict(text_segment=['tw']), "must hold whole numbers >= 0, not 'tw'"),
+        (
+            dict(text_segment=[-1]),
+            'text_segment must hold whole numbers >= 0, not',
+        ),
         (dict(text=5), "'text' must be str, not 5"),
-        (dict(labels=[0.5, 1]), 'labels must hold numbers >= 0, not 0.5'),
+        (
+            dict(labels=[0.5, 1]),
+            'labels must hold whole numbers >= 0, not 0.5',
+        ),
         (dict(scores=[1]), '2 labels do not fit 1 scores'),
-        (dict(labels=[True, 1]), 'labels must hold numbers >= 0, not True'),
+        (
+            dict(labels=[True, 1]),
+            'labels must hold whole numbers >= 0, not True',
+        ),
         (dict(scores=['a', 1]), "numbers from 0 to 1, not 'a'"),
         (dict(scores=[math.nan, 1]), 'scores must hold numbers from 0 to 1'),
         (dict(scores=[0.3, 7]), 'numbers from 0 to 1, not 7'),

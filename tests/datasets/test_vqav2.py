@@ -136,12 +136,13 @@ def vqa_of_shapes(shapes, tmp_path):
     from beit3_mm.evaluation.vqa_answers import (
         count_answers,
         list_answers,
-        read_annotations,
     )
 
     root = shapes / 'coco'
     path = root / 'vqa/v2_mscoco_train2014_annotations.json'
-    answers = list_answers(count_answers(read_annotations(path)), 1)
+    answers = list_answers(
+        count_answers(json.loads(path.read_text())['annotations']), 1
+    )
     (tmp_path / 'answers.txt').write_text('\n'.join(answers) + '\n')
 
     def build(part, ann_part='', folder=None, **kwargs):

@@ -13,7 +13,6 @@ from beit3_mm.evaluation.vqa_answers import (
     count_score,
     list_answers,
     normalize_answer,
-    read_annotations,
     read_answers,
     strip_punctuation,
     vqa_score,
@@ -130,20 +129,6 @@ def test_the_list_keeps_the_order_in_which_answers_come():
     assert list_answers(counts, 2) == ['net', 'dog', 'cat', '']
     assert list_answers(counts) == []
     assert list_answers(count_answers(annotations(*['x'] * 9))) == ['x']
-
-
-def test_annotations_are_read(tmp_path):
-    path = tmp_path / 'a.json'
-    path.write_text(json.dumps({'annotations': annotations('x')}))
-    assert read_annotations(path) == annotations('x')
-    with pytest.raises(FileNotFoundError, match=r'b\.json: no such file of V'):
-        read_annotations(tmp_path / 'b.json')
-    for content in ('{', '[]', '{}', '{"annotations": [{"question_id": 1}]}'):
-        path.write_text(content)
-        with pytest.raises(
-            ValueError, match=r'a\.json is no file of VQA anno'
-        ):
-            read_annotations(path)
 
 
 def test_lists_are_read(tmp_path):

@@ -67,20 +67,20 @@ def test_the_table(trained, tmp_path):
     assert lines[0] == '| task | steps | pretrained | scratch |'
     # the best rate with seed 0, and two more seeds
     assert lines[2] == (
-        '| box AP | 200 | 0.510 ± 0.010 (lr 0.001) | '
+        '| box AP | 600 | 0.510 ± 0.010 (lr 0.001) | '
         '0.260 ± 0.010 (lr 0.001) |'
     )
-    assert len(trained) == len(set(trained)) == 2 * (3 + 2)
+    assert len(trained) == len(set(trained)) == 2 * (4 + 2)
     for column, start in (('pretrained', 'a.pth'), ('scratch', None)):
         folder = tmp_path / transfer.OUT / 'det' / f'{column}_0.001_2'
         text = Path(f'{folder}.py').read_text()
         assert f'load_from = {start!r}' in text
         assert "'seed': 2" in text
-        assert "'max_iters': 200" in text
+        assert "'max_iters': 600" in text
         assert not list(folder.glob('*.pth'))
     # What was done is not done again.
     assert transfer.table(['det'], 'a.pth', 2).splitlines() == lines
-    assert len(trained) == 10
+    assert len(trained) == 12
 
 
 def test_a_detector_that_finds_nothing_has_no_precision(monkeypatch, tmp_path):
@@ -94,6 +94,12 @@ def test_a_detector_that_finds_nothing_has_no_precision(monkeypatch, tmp_path):
             assert run.result() == 0
     with pytest.raises(KeyError):
         run.result()
+    # The last line of a training that was not followed by a validation
+    run = transfer.Run('det', 'scratch', 1e-3, 0)
+    file = tmp_path / run.folder / 'result.json'
+    file.write_text('{"loss": 3.0, "step": 600}')
+    with pytest.raises(KeyError):
+        run.result()
 
 
 def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
@@ -101,7 +107,7 @@ def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
     with pytest.raises(ValueError, match=r'pretrained_.* from b\.pth: remove'):
         transfer.table(['det'], 'b.pth', 1)
     scratch = transfer.Run('det', 'scratch', 1e-3, 0)
-    assert transfer.train(scratch, 200, 'b.pth') == pytest.approx(0.25)
+    assert transfer.train(scratch, 600, 'b.pth') == pytest.approx(0.25)
     # Trained anew, under the same name.
     (tmp_path / 'a.pth').write_text('c')
     transfer._digest.cache_clear()

@@ -55,6 +55,8 @@ def test_faults_are_named(folder, wordnet, tmp_path, run_tool):
     fails('there is no folder', where=tmp_path / 'val')
     fails('holds no folders of classes', where=folder / 'n01440764')
     fails('data.noun exists: choose another', out=wordnet)
+    (tmp_path / 'empty.noun').write_text('')
+    fails('empty.noun: there is no noun', nouns=tmp_path / 'empty.noun')
     (folder / 'n00000001').mkdir()
     (folder / 'tench').mkdir()
     fails("2 of 5 folders are not called by an id of WordNet 3.0, such as ['n")

@@ -105,7 +105,7 @@ def cut(path):
         (['vqa.pth', 'x.bin'], r'x\.bin must end in'),
         (['vqa.pth', './vqa.pth'], 'would overwrite what is read'),
         (['vqa.pth', 'x.pth', '--task', 'nlvr2'], 'of vqa, not of nlvr2'),
-        (['vqa.pth', 'x.pth', '--img-size', '30'], 'must divide by'),
+        (['vqa.pth', 'x.pth', '--img-size', '30'], 'must be a multiple of'),
         (['other.pth', 'x.pth'], 'is no official BEiT-3 file'),
     ],
 )

@@ -58,6 +58,21 @@ def test_wrong_input_ends_with_one_message(folder, run_tool):
             path.write_text(json.dumps(json.loads(path.read_text())[1:]))
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
             run_tool(TOOL, folder, '--out', folder / out)
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('image_data', {}, r'image_data\.json: expected a list of objects'),
+        ('region_descriptions', {}, r'region_.*\.json: expected a list of'),
+        ('region_descriptions', [], r'region_.*\.json: there is no caption'),
+    ],
+)
+def test_files_without_pairs(folder, run_tool, name, content, message):
+    (folder / f'{name}.json').write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        run_tool(TOOL, folder, '--out', folder / 'out.tsv')
+    assert not (folder / 'out.tsv').exists()
     (folder / 'c.tsv').write_text('')
     with pytest.raises(SystemExit, match=r'c\.tsv exists'):
         run_tool(TOOL, folder, '--out', folder / 'c.tsv')

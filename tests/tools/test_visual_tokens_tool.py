@@ -151,6 +151,34 @@ def test_neighbours_of_one_image_cost_once(monkeypatch):
     assert loaded == ['a/0.png', 'b/0.png', 'a/1.png'] and encoded == [2]
 
 
+def test_what_only_looks_like_one_image_is_read_by_itself(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools' / 'dataset_converters')
+    from visual_tokens import Images
+
+    rows = [
+        # Names in shards are known by their first 100 bytes.
+        dict(img_path='a.tar/0', img_bytes=b'1'),
+        dict(img_path='a.tar/0', img_bytes=b'2'),
+        dict(img_path='a.png', rejected='its caption is empty'),
+        dict(img_path='a.png'),
+        dict(img_path='a.png', rejected='its caption is empty'),
+    ]
+
+    def load(info):
+        value = int(info.get('img_bytes', 3))
+        return dict(img=np.full((8, 8, 3), value, np.uint8))
+
+    data = SimpleNamespace(get_data_info=rows.__getitem__)
+    found = [Images(data, load, 8)[i][1] for i in range(len(rows))]
+    images = Images(data, load, 8)
+    for i, alone in enumerate(found):
+        after = images[i][1]
+        assert type(after) is type(alone)
+        assert after == alone if i in (2, 4) else torch.equal(after, alone)
+    assert [int(found[i][0, 0, 0]) for i in (0, 1, 3)] == [1, 2, 3]
+    assert found[2] == 'a.png: its caption is empty'
+
+
 def test_another_size(find, files, tmp_path):
     find('--size=48')
     tokens = visual_tokens.VisualTokens(tmp_path / 'tokens')

@@ -49,18 +49,25 @@ def test_the_count_can_be_chosen(files, tmp_path, run_tool):
 @pytest.mark.parametrize(
     ('arguments', 'error'),
     [
-        (['no.json'], 'no.json: no such file of VQA annotations'),
+        (['no.json'], 'there is no annotation file no.json'),
         (
             ['train.json', '--min-count', 20],
             '--min-count 20: no answer is that frequent, at most 9 questions',
         ),
         (['train.json', '--out', 'val.json'], 'val.json exists: choose anoth'),
-        (['other.json'], 'other.json is no file of VQA annotations'),
+        (['other.json'], "other.json: expected an object with 'annotations'"),
+        (
+            ['null.json'],
+            "null.json, annotations[1]: 'multiple_choice_answer' must be str, "
+            'not None',
+        ),
     ],
 )
 def test_wrong_input(files, tmp_path, run_tool, monkeypatch, arguments, error):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'other.json').write_text('[]')
+    given = [{'multiple_choice_answer': text} for text in ('yes', None)]
+    (tmp_path / 'null.json').write_text(json.dumps({'annotations': given}))
     before = files[1].read_text()
     with pytest.raises(SystemExit) as stopped:
         run_tool(TOOL, '--out', 'answers.txt', *arguments)

@@ -50,6 +50,8 @@ def read_lemmas(path: Path) -> dict[str, str]:
                 f'{line[:60]!r}'
             ) from error
         lemmas[fields[0]] = ', '.join(word.replace('_', ' ') for word in words)
+    if not lemmas:
+        raise ValueError(f'{path}: there is no noun in it; get it again')
     return lemmas
 
 

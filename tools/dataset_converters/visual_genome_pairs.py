@@ -18,6 +18,21 @@ REGIONS, IMAGES = 'region_descriptions.json', 'image_data.json'
 HELD_OUT = ('val', 'test')  # Karpathy's splits
 
 
+def read_list(path: Path) -> list:
+    """Returns the list that a JSON file is.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another one.
+    """
+    records = read_json(str(path))
+    if not isinstance(records, list):
+        raise ValueError(
+            f'{path}: expected a list of objects, not {records!r:.60}'
+        )
+    return records
+
+
 def read_images(folder: Path) -> dict[int, tuple[str, int | None]]:
     """Returns the path of each image below the folder, and its COCO id.
 
@@ -27,7 +42,7 @@ def read_images(folder: Path) -> dict[int, tuple[str, int | None]]:
     """
     path = folder / IMAGES
     images = {}
-    for number, record in enumerate(read_json(str(path))):
+    for number, record in enumerate(read_list(path)):
         where = f'{path}, [{number}]'
         # '.../VG_100K_2/1.jpg': the folder is not in the ids
         name = get_field(record, 'url', str, where).split('/')[-2:]
@@ -70,7 +85,7 @@ def list_pairs(
         ValueError: If it is another one, or has an image that is not listed.
     """
     path = folder / REGIONS
-    for number, record in enumerate(read_json(str(path))):
+    for number, record in enumerate(read_list(path)):
         where = f'{path}, [{number}]'
         image_id = get_field(record, 'id', int, where)
         if image_id not in images:
@@ -98,6 +113,12 @@ def write_pairs(args: argparse.Namespace) -> str:
             else:
                 number += 1
                 file.write(f'{path}\t{caption}\n')
+    if not number:
+        partial.unlink()
+        raise ValueError(
+            f'{args.folder / REGIONS}: there is no caption in it that would '
+            'not be left out'
+        )
     os.replace(partial, args.out)
     return (
         f'{number:,} pairs; left out: {left_out:,} of held-out images, '

@@ -59,6 +59,9 @@ class Images(Dataset):
         """
         info = self.dataset.get_data_info(index)
         path = info['img_path']  # before the transform has its way
+        # What is wrong with a sample is its own, and so are bytes.
+        if {'rejected', 'img_bytes'} & set(info):
+            return name_hash(path), self._read(info, path)
         if path != self._last[0]:
             self._last = path, self._read(info, path)
         return name_hash(path), self._last[1]

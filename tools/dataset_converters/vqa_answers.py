@@ -12,13 +12,30 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from beit3_mm.datasets.annotation_files import get_field, read_json
 from beit3_mm.evaluation.vqa_answers import (
     MIN_COUNT,
     count_answers,
     list_answers,
-    read_annotations,
 )
+
+
+def read_annotations(path: Path) -> list[dict[str, Any]]:
+    """Reads the annotations of an official file, `v2_mscoco_*.json`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is another kind of file.
+    """
+    annotations = get_field(
+        read_json(str(path)), 'annotations', list, str(path)
+    )
+    for number, annotation in enumerate(annotations):
+        where = f'{path}, annotations[{number}]'
+        get_field(annotation, 'multiple_choice_answer', str, where)
+    return annotations
 
 
 def count_files(files: list[Path]) -> Counter[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from beit3_mm.datasets.pretraining.base import PretrainingDataset, find_files
 from beit3_mm.registry import DATASETS
+from beit3_mm.text_lines import mark_size
 
 BLOCK = 1 << 26  # bytes that are searched for line ends at once
 
@@ -20,13 +21,16 @@ class LineFile(Sequence):
     Only their positions are kept in memory, 16 bytes for each.
 
     Args:
-        path: The file.
+        path: The file, in UTF-8.
+
+    Raises:
+        ValueError: If it is in UTF-16 or UTF-32.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         ends = np.concatenate(list(_line_ends(path)))
-        starts = np.concatenate([[0], ends + 1])[: len(ends)]
+        starts = np.concatenate([[mark_size(path)], ends + 1])[: len(ends)]
         filled = ends > starts
         self.starts, self.ends = starts[filled], ends[filled]
 
@@ -77,7 +81,8 @@ class PairListDataset(PretrainingDataset):
 
     Raises:
         FileNotFoundError: If a list is missing.
-        ValueError: If there is no line, or a list of another kind.
+        ValueError: If there is no line, or a list of another kind or
+            encoding.
 
     Example:
         >>> dict(

@@ -16,7 +16,7 @@ BLOCK = 512  # bytes: what tar files consist of
 # What a shard may end with: two blocks of zeros, filled up to a record of 20
 PADDING = 21 * BLOCK
 SUFFIX = '.index.npz'
-VERSION = 1
+VERSION = 2  # 1 took the rest behind an archive's end for its padding
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from beit3_mm.datasets.pretraining.base import PretrainingDataset, find_files
 from beit3_mm.registry import DATASETS
+from beit3_mm.text_lines import mark_size
 
 DOCUMENT_END = b'\n\n'  # a blank line, also between files
 
@@ -76,7 +77,7 @@ class TextCorpusDataset(PretrainingDataset):
 
     Raises:
         FileNotFoundError: If there is no file of a name or pattern.
-        ValueError: If all files are empty.
+        ValueError: If all files are empty, or one is in UTF-16 or UTF-32.
 
     Example:
         >>> dict(
@@ -111,6 +112,8 @@ class TextCorpusDataset(PretrainingDataset):
         ]
         if not filled:
             raise ValueError(f'{", ".join(paths[:3])}: all files are empty')
+        for path in filled:  # else each text would be left out when it is read
+            mark_size(path)
         self.corpus = TextCorpus(filled)
         self.bytes_per_sample = bytes_per_sample
 

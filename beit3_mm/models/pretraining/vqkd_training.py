@@ -212,8 +212,9 @@ def _check_range(image: Tensor) -> None:
 
 def _warn_of_noise(teacher: nn.Module, config: dict) -> None:
     """Says if a teacher is told to load nothing; it may yet do so itself."""
-    sources = {'init_cfg', 'tokenizer_path'}  # the latter of CLIPGenerator
-    if any(True for _ in teacher.parameters()) and not sources & set(config):
+    sources = ('init_cfg', 'tokenizer_path')  # the latter of CLIPGenerator
+    told = any(config.get(source) for source in sources)
+    if any(True for _ in teacher.parameters()) and not told:
         print_log(
             f'model.teacher ({config["type"]}) has no init_cfg: unless it '
             'loads weights by itself, they are random and teach noise',

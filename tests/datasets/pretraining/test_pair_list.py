@@ -47,6 +47,13 @@ def test_lines_of_json(build, tmp_path):
     ]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_path(build):
+    (info,) = infos(build('a.jpg\tred'.encode('utf-8-sig'), img_root=''))
+    assert (info['img_path'], info['text']) == ('a.jpg', 'red')
+    with pytest.raises(ValueError, match=r'pairs\.tsv is in UTF-16'):
+        build('a.jpg\tred'.encode('utf-16'))
+
+
 @pytest.mark.parametrize('block', [1, 7, 1000])
 def test_several_files_and_blocks(tmp_path, monkeypatch, block):
     monkeypatch.setattr(pair_list, 'BLOCK', block)

@@ -58,3 +58,6 @@ def test_what_cannot_be_is_named(files):
         TextCorpusDataset(['a.txt', '*.text'], str(files))
     with pytest.raises(ValueError, match='bytes_per_sample=0'):
         TextCorpusDataset('a.txt', str(files), bytes_per_sample=0)
+    (files / 'c.txt').write_text('four', encoding='utf-16')
+    with pytest.raises(ValueError, match=r'c\.txt is in UTF-16 or UTF-32'):
+        TextCorpusDataset('*.txt', str(files))
