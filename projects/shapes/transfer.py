@@ -194,22 +194,29 @@ def _keep_result(folder: Path) -> None:
 
 def train_all(runs: list[Run], start: str, processes: int) -> list[float]:
     """Trains several at a time, and says how long the rest will take."""
+    # Those of another checkpoint are refused before hours of training.
+    values = {
+        run: train(run, STEPS[run.task], start)
+        for run in runs
+        if run.result() is not None
+    }
+    missing = [run for run in runs if run not in values]
     begin, done = time.monotonic(), 0
 
-    def one(run: Run) -> float:
+    def one(run: Run) -> None:
         nonlocal done
-        value = train(run, STEPS[run.task], start)
+        values[run] = train(run, STEPS[run.task], start)
         done += 1
-        left = (time.monotonic() - begin) / done * (len(runs) - done)
+        left = (time.monotonic() - begin) / done * (len(missing) - done)
         print(
-            f'[{done}/{len(runs)}] {run.folder}: {value:.3f}, '
+            f'[{done}/{len(missing)}] {run.folder}: {values[run]:.3f}, '
             f'ETA {left / 60:.0f} min',
             flush=True,
         )
-        return value
 
     with ThreadPoolExecutor(processes) as pool:
-        return list(pool.map(one, runs))
+        list(pool.map(one, missing))
+    return [values[run] for run in runs]
 
 
 def best_rates(

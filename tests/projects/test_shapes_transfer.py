@@ -62,7 +62,7 @@ def trained(monkeypatch, tmp_path):
     return runs
 
 
-def test_the_table(trained, tmp_path):
+def test_the_table(trained, tmp_path, capsys):
     lines = transfer.table(['det'], 'a.pth', 2).splitlines()
     assert lines[0] == '| task | steps | pretrained | scratch |'
     # the best rate with seed 0, and two more seeds
@@ -78,6 +78,15 @@ def test_the_table(trained, tmp_path):
         assert "'seed': 2" in text
         assert "'max_iters': 600" in text
         assert not list(folder.glob('*.pth'))
+    said = capsys.readouterr().out.splitlines()
+    # The best of 8 runs is one of the table's: 4 more.
+    assert [x.split()[0] for x in said[-5:]] == [
+        '[8/8]',
+        '[1/4]',
+        '[2/4]',
+        '[3/4]',
+        '[4/4]',
+    ]
     # What was done is not done again.
     assert transfer.table(['det'], 'a.pth', 2).splitlines() == lines
     assert len(trained) == 12
