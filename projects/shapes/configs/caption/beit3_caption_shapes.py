@@ -8,9 +8,9 @@ _base_ = [
     '../../../../configs/caption/beit3_caption_coco.py',
     '../_base_/language.py',
 ]
-arch = dict(
-    _base_.archs.tiny, img_size=_base_.shapes_size, **_base_.shapes_form
-)
+# The paper's form, with the 8 x 8 patches of base and large in 128 pixels
+form = dict(_base_.shapes_form, patch_size=16)
+arch = dict(_base_.archs.tiny, img_size=128, **form)
 load_from = None
 model = dict(
     backbone=dict(**arch, **_base_.shapes_text, drop_path_rate=0.0),
@@ -22,8 +22,9 @@ model = dict(
     beam_search=dict(max_tokens=58, mask_id=129),
 )
 root = _base_.shapes_root + 'coco/'
+load = dict(type='beit3_mm.LoadImageFromFile')
 train_pipeline = [
-    *_base_.shapes_images,
+    load,
     _base_.shapes_tokenize,
     dict(
         type='beit3_mm.MaskText',
@@ -34,7 +35,7 @@ train_pipeline = [
     _base_.shapes_pack,
 ]
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=16,
     num_workers=1,
     dataset=dict(dataset=dict(data_root=root, pipeline=train_pipeline)),
 )
@@ -44,19 +45,19 @@ val_dataloader = dict(
     dataset=dict(
         data_root=root,
         split=['val', 'test'],
-        pipeline=[*_base_.shapes_images, _base_.shapes_pack],
+        pipeline=[load, _base_.shapes_pack],
     ),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(model_file=_base_.shapes_tokenizer)
 test_evaluator = val_evaluator
-train_cfg = dict(max_epochs=6, val_interval=6)
+train_cfg = dict(max_epochs=4, val_interval=4)
 optim_wrapper = dict(
     type='mmengine.OptimWrapper',
-    optimizer=dict(lr=1e-3),
+    optimizer=dict(lr=5e-4),
     clip_grad=dict(max_norm=3.0),
 )
-auto_scale_lr = dict(base_batch_size=32)
+auto_scale_lr = dict(base_batch_size=16)
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], eta_min_ratio=0.01),
