@@ -77,8 +77,7 @@ class Run:
             return None
         metrics = json.loads(file.read_text(encoding='utf-8'))
         name, _ = METRICS[self.task]
-        # mmdet says nothing of a detector without boxes.
-        if self.task == 'det' and 'loss' not in metrics:
+        if self.task == 'det':  # mmdet says nothing of detectors without boxes
             return metrics.get(name, 0.0)
         return metrics[name]
 
@@ -185,6 +184,11 @@ def _keep_result(folder: Path) -> None:
     """Writes the metrics of a finished run, and drops its weights."""
     scalars = max(folder.glob('*/vis_data/scalars.json'))
     lines = scalars.read_text(encoding='utf-8').splitlines()
+    if 'loss' in json.loads(lines[-1]):
+        raise RuntimeError(
+            f'{scalars} ends with a step of training: another process trains '
+            'in that folder'
+        )
     part = folder / 'result.json.part'
     part.write_text(lines[-1], encoding='utf-8')
     part.rename(folder / 'result.json')

@@ -103,12 +103,15 @@ def test_a_detector_that_finds_nothing_has_no_precision(monkeypatch, tmp_path):
             assert run.result() == 0
     with pytest.raises(KeyError):
         run.result()
-    # The last line of a training that was not followed by a validation
-    run = transfer.Run('det', 'scratch', 1e-3, 0)
-    file = tmp_path / run.folder / 'result.json'
-    file.write_text('{"loss": 3.0, "step": 600}')
-    with pytest.raises(KeyError):
-        run.result()
+
+
+def test_a_result_is_that_of_a_validation(tmp_path):
+    file = tmp_path / '20260101_000000' / 'vis_data' / 'scalars.json'
+    file.parent.mkdir(parents=True)
+    file.write_text('{"coco/bbox_mAP": 0.5}\n{"loss": 3.0, "step": 20}\n')
+    with pytest.raises(RuntimeError, match='another process trains in that'):
+        transfer._keep_result(tmp_path)
+    assert not (tmp_path / 'result.json').exists()
 
 
 def test_results_of_another_checkpoint_are_not_taken(trained, tmp_path):
