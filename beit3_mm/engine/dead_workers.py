@@ -3,8 +3,11 @@
 
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+WAIT = 5  # seconds until torch hears of a worker whose connection broke
 
 
 @contextmanager
@@ -19,16 +22,29 @@ def dead_workers_explained() -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
-        if not re.search(r'DataLoader worker \(pid', str(error)):
+    except (RuntimeError, ConnectionError, EOFError) as error:
+        death = _death(error)
+        if death is None:
             raise
         if hasattr(signal, 'SIGCHLD'):  # not on Windows
             # Else torch's handler may raise once more, in what comes next.
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         options = '--cfg-options train_dataloader.num_workers'
         raise ChildProcessError(
-            f'{str(error).rstrip(". ")}. Mostly the memory, or the shared '
+            f'{death.rstrip(". ")}. Mostly the memory, or the shared '
             f'memory in /dev/shm, ran out: use fewer workers ({options}=1) '
             f'and go on with --resume. If that does not help, {options}=0 '
             'train_dataloader.persistent_workers=False shows the error'
         ) from error
+
+
+def _death(error: Exception) -> str | None:
+    """Returns what torch says of a dead worker, None of other errors."""
+    if isinstance(error, RuntimeError):
+        said = str(error)
+        return said if re.search(r'DataLoader worker \(pid', said) else None
+    try:  # Torch's handler raises in here, if a worker broke the connection.
+        time.sleep(WAIT)
+    except RuntimeError as told:
+        return _death(told)
+    return None

@@ -193,5 +193,5 @@ def test_positions_are_resized_in_float32_whatever_their_dtype(names):
     assert all(resized[k] is v for k, v in weights.items() if k != name)
     assert torch.equal(resize_images(weights, 32)[name], table)
     for size in (30, 0):
-        with pytest.raises(ValueError, match=f'img_size={size} must divide'):
+        with pytest.raises(ValueError, match=f'img_size={size} must be a mul'):
             resize_images(weights, size)

@@ -18,7 +18,6 @@ from beit3_mm.datasets import SampleIndex
 from beit3_mm.evaluation.vqa_answers import (
     count_answers,
     list_answers,
-    read_annotations,
 )
 
 FOLDER = Path(__file__).parents[2] / 'configs/_base_/datasets'
@@ -59,7 +58,8 @@ def data(shapes, tokenizer_file, tmp_path_factory):
     (root / 'imagenet21k').symlink_to(shapes / 'imagenet')
     (root / 'beit3.spm').symlink_to(tokenizer_file)
     path = root / 'coco/vqa/v2_mscoco_train2014_annotations.json'
-    answers = list_answers(count_answers(read_annotations(path)), 1)
+    annotations = json.loads(path.read_text())['annotations']
+    answers = list_answers(count_answers(annotations), 1)
     (path.parent / 'answers.txt').write_text('\n'.join(answers) + '\n')
     _write_flickr30k(root / 'flickr30k')
     _write_nocaps(root / 'nocaps')
