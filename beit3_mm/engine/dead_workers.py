@@ -18,7 +18,8 @@ def dead_workers_explained() -> Iterator[None]:
     that die, torch does not tell any more.
 
     Raises:
-        ChildProcessError: In place of torch's RuntimeError.
+        ChildProcessError: In place of torch's RuntimeError, and of the broken
+            connection that may come before it.
     """
     try:
         yield

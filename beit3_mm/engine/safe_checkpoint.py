@@ -205,8 +205,9 @@ def _candidates(work_dir: str) -> tuple[list[Path], list[Path]]:
     them that were written behind the noted one.
     """
     noted = _noted(work_dir)
-    folders = {Path(work_dir)} | ({noted.parent} if noted else set())
-    numbered = _numbered(folders)
+    folders = [Path(work_dir), *([noted.parent] if noted else [])]
+    # One folder may be called by two names, such as a relative one.
+    numbered = _numbered({x.resolve(): x for x in folders[::-1]}.values())
     if noted is None or not noted.is_file():
         return numbered, []
     behind = []

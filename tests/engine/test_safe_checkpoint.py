@@ -327,5 +327,13 @@ def test_files_that_are_cut_short_are_left_out(tmp_path, monkeypatch):
         (tmp_path / f'iter_{number}.pth').write_bytes(b'')
     # What a run says at its end must not fail.
     assert latest_checkpoint(str(tmp_path)) is None
+    assert len(warned) == 3
+    # The noted file is gone, its folder is called by another name.
+    (tmp_path / 'iter_9.pth').rename(tmp_path / 'iter_8.pth')
+    warned.clear()
+    monkeypatch.chdir(tmp_path.parent)
+    assert latest_checkpoint(tmp_path.name) is None
+    assert len(warned) == 3
+    (tmp_path / 'iter_8.pth').rename(tmp_path / 'iter_9.pth')
     with pytest.raises(ValueError, match=r'all .* cut short: .*iter_9\.pth'):
         checkpoint_to_resume(str(tmp_path))
