@@ -58,21 +58,6 @@ def test_wrong_input_ends_with_one_message(folder, run_tool):
             path.write_text(json.dumps(json.loads(path.read_text())[1:]))
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
             run_tool(TOOL, folder, '--out', folder / out)
-
-
-@pytest.mark.parametrize(
-    ('name', 'content', 'message'),
-    [
-        ('image_data', {}, r'image_data\.json: expected a list of objects'),
-        ('region_descriptions', {}, r'region_.*\.json: expected a list of'),
-        ('region_descriptions', [], r'region_.*\.json: there is no caption'),
-    ],
-)
-def test_files_without_pairs(folder, run_tool, name, content, message):
-    (folder / f'{name}.json').write_text(json.dumps(content))
-    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-        run_tool(TOOL, folder, '--out', folder / 'out.tsv')
-    assert not (folder / 'out.tsv').exists()
     (folder / 'c.tsv').write_text('')
     with pytest.raises(SystemExit, match=r'c\.tsv exists'):
         run_tool(TOOL, folder, '--out', folder / 'c.tsv')
@@ -90,3 +75,18 @@ def test_a_file_without_held_out_images_is_refused(folder, run_tool, images):
     ):
         run_tool(TOOL, folder, '--out', out, '--leave-out', other)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('image_data', {}, r'image_data\.json: expected a list of objects'),
+        ('region_descriptions', {}, r'region_.*\.json: expected a list of'),
+        ('region_descriptions', [], r'region_.*\.json: there is no caption'),
+    ],
+)
+def test_files_without_pairs(folder, run_tool, name, content, message):
+    (folder / f'{name}.json').write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        run_tool(TOOL, folder, '--out', folder / 'out.tsv')
+    assert not (folder / 'out.tsv').exists()
