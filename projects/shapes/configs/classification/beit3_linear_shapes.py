@@ -10,7 +10,7 @@ _base_ = [
     '../../../../configs/classification/beit3_linear_imagenet1k.py',
     '../_base_/language.py',
 ]
-# The paper's form, with the 8 x 8 patches of base and large in 128 pixels
+# The paper's form, with patches of 16 pixels as base and large have, 8 x 8
 form = dict(_base_.shapes_form, patch_size=16)
 arch = dict(_base_.archs.tiny, img_size=128, **form)
 load_from = None

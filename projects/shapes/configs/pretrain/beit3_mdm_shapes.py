@@ -2,7 +2,7 @@
 # A tiny BEiT-3 in the paper's form, pretrained on generated scenes: images,
 # texts and pairs in each step.
 # Numbers: sizes, schedule and rates are ours, chosen for 30 minutes of 2 CPU
-# cores (with nothing beside it, 29 to 35); everything else is the base
+# cores (with nothing beside it, 30 to 35); everything else is the base
 # model's. 15%, 50% and 40% are masked, as in the paper.
 # Expected: see projects/shapes/README.md, from a run of this file.
 # Command: in projects/shapes/README.md; vqkd_shapes.py trains its tokenizer
